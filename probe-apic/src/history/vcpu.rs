@@ -1,0 +1,247 @@
+//! The history of one vCPU's registers: their last values, and the last change of each with its writer.
+//!
+//! Matches recalculations with the routes entered and the writes seen before them. What a change of LDR says
+//! about the guest's kernels is left to [`super::ldr_life`].
+
+use std::sync::Arc;
+
+use super::{
+    Step, is_outcome_of,
+    ldr_life::{LdrLife, Renewal},
+};
+use crate::{
+    cause::{Cause, Register, Route, Task},
+    id::{BootTime, VcpuId},
+    lapic::Lapic,
+};
+
+/// By whom a change is explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attribution {
+    pub(super) at: BootTime,
+    pub(super) route: Route,
+    pub(super) task: Option<Arc<Task>>,
+    pub(super) certain: bool,
+}
+
+/// One register's last change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Change {
+    by: Attribution,
+    old: u64,
+    new: u64,
+    guest_rip: Option<u64>,
+}
+
+/// A route that was entered, until its recalculation comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entered {
+    tid: Option<u32>,
+    route: Route,
+    lapic: Lapic,
+}
+
+/// A register write that a precise hook saw, until its recalculation comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wrote {
+    register: Register,
+    old: Option<u64>,
+    guest_rip: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VcpuHistory {
+    id: VcpuId,
+    /// The newest registers seen, in a touch or a sample.
+    known: Lapic,
+    /// The registers as of the last touch. Touches may be read after a sample that is newer than they are.
+    trail: Lapic,
+    changes: [Option<Box<Change>>; Register::ALL.len()],
+    /// When it was found with a past that nobody observed.
+    found_at: Option<BootTime>,
+    entered: Option<Entered>,
+    wrote: Option<Wrote>,
+    life: LdrLife,
+}
+
+impl VcpuHistory {
+    /// A vCPU without a past: it starts from power-on state.
+    pub(super) fn born(id: VcpuId) -> Self {
+        Self::starting_from(id, Lapic::power_on(id), None)
+    }
+
+    /// A vCPU with an unknown past.
+    pub(super) fn found(id: VcpuId, at: BootTime, lapic: Lapic) -> Self {
+        Self::starting_from(id, lapic, Some(at))
+    }
+
+    fn starting_from(id: VcpuId, lapic: Lapic, found_at: Option<BootTime>) -> Self {
+        Self {
+            id,
+            known: lapic,
+            trail: lapic,
+            changes: Default::default(),
+            found_at,
+            entered: None,
+            wrote: None,
+            life: LdrLife::default(),
+        }
+    }
+
+    /// A route was entered; `lapic` is the state before it.
+    pub(super) fn entered(&mut self, by: Attribution, lapic: &Lapic, late: bool) {
+        let tid = by.task.as_ref().map(|task| task.tid);
+        // Restores and resets set the APIC base on their way: the outer route is the one to name.
+        let nested =
+            by.route == Route::ApicBase && self.entered.as_ref().is_some_and(|outer| outer.tid == tid);
+        if !nested {
+            self.entered = Some(Entered {
+                tid,
+                route: by.route,
+                lapic: *lapic,
+            });
+        }
+        if !late && lapic.differs_from(&self.known) {
+            let unseen = Attribution {
+                route: Route::Scan,
+                task: None,
+                ..by
+            };
+            self.sampled(&unseen, lapic);
+            self.trail = *lapic;
+        }
+    }
+
+    /// A precise hook saw a write.
+    pub(super) fn wrote(&mut self, register: Register, old: Option<u64>, guest_rip: Option<u64>) {
+        self.wrote = Some(Wrote {
+            register,
+            old,
+            guest_rip,
+        });
+    }
+
+    /// By which route the vCPU came to `lapic`, at a recalculation run by `task`.
+    pub(super) fn attribute(&mut self, at: BootTime, task: Arc<Task>, lapic: &Lapic) -> Attribution {
+        let entered = match self.entered.take() {
+            Some(entered) if entered.tid == Some(task.tid) => Some(entered),
+            other => {
+                self.entered = other;
+                None
+            }
+        };
+        let route = entered
+            .filter(|entered| is_outcome_of(entered.route, &entered.lapic, lapic))
+            .map_or(Route::GuestWrite, |entered| entered.route);
+        Attribution {
+            at,
+            route,
+            task: Some(task),
+            certain: true,
+        }
+    }
+
+    /// A recalculation ran on this vCPU; `lapic` is the state after it.
+    pub(super) fn recalculated(&mut self, by: &Attribution, lapic: &Lapic, late: bool) -> Step {
+        let wrote = self.wrote.take();
+        // A sample may have shown the change first, without its writer: then the trail tells.
+        let seen_before = late || !lapic.differs_from(&self.known);
+        let before = if seen_before { self.trail } else { self.known };
+        let mut explained = false;
+        for register in Register::ALL {
+            let superseded = late && lapic.differs_in(&self.known, register);
+            if lapic.differs_in(&before, register) && !superseded {
+                let wrote = wrote.filter(|wrote| wrote.register == register);
+                self.note(
+                    register,
+                    by,
+                    before.register(register),
+                    lapic.register(register),
+                    wrote,
+                );
+                explained = true;
+            }
+        }
+        self.trail = *lapic;
+        if !late {
+            self.known = *lapic;
+        }
+        Step {
+            explained,
+            renewal: self.life.recalculated(by.at, by.route, &before, lapic),
+        }
+    }
+
+    /// The registers as a sample shows them. Returns what [`LdrLife`] says of the step.
+    pub(super) fn sampled(&mut self, by: &Attribution, lapic: &Lapic) -> Option<Renewal> {
+        let before = self.known;
+        if !lapic.differs_from(&before) {
+            self.known = *lapic;
+            return None;
+        }
+        for register in Register::ALL {
+            if lapic.differs_in(&before, register) {
+                self.note(
+                    register,
+                    by,
+                    before.register(register),
+                    lapic.register(register),
+                    None,
+                );
+            }
+        }
+        self.known = *lapic;
+        self.life.changed(by.at, by.route, &before, lapic)
+    }
+
+    fn note(&mut self, register: Register, by: &Attribution, old: u64, new: u64, wrote: Option<Wrote>) {
+        let old = wrote.and_then(|wrote| wrote.old).unwrap_or(old);
+        let guest_rip = wrote.and_then(|wrote| wrote.guest_rip);
+        self.changes[register as usize] = Some(Box::new(Change {
+            by: by.clone(),
+            old,
+            new,
+            guest_rip,
+        }));
+    }
+
+    pub(super) const fn ldr_written_at(&self) -> Option<BootTime> {
+        self.life.written_at()
+    }
+
+    /// When `register` was last changed, or found.
+    pub(super) fn changed_at(&self, register: Register) -> Option<BootTime> {
+        match &self.changes[register as usize] {
+            Some(change) => Some(change.by.at),
+            None => self.found_at,
+        }
+    }
+
+    /// The last change of `register`; of a vCPU that was found, what it was found with.
+    pub(super) fn cause(&self, register: Register) -> Option<Cause> {
+        let Some(change) = &self.changes[register as usize] else {
+            return self.found_at.map(|at| Cause {
+                at,
+                route: Route::Scan,
+                vcpu_id: Some(self.id),
+                task: None,
+                register: Some(register),
+                old: None,
+                new: Some(self.known.register(register)),
+                guest_rip: None,
+                certain: false,
+            });
+        };
+        Some(Cause {
+            at: change.by.at,
+            route: change.by.route,
+            vcpu_id: Some(self.id),
+            task: change.by.task.as_deref().cloned(),
+            register: Some(register),
+            old: Some(change.old),
+            new: Some(change.new),
+            guest_rip: change.guest_rip,
+            certain: change.by.certain,
+        })
+    }
+}

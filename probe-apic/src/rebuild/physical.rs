@@ -1,0 +1,59 @@
+//! `phys_map` under construction: physical APIC ID to vCPU, sparse and ordered.
+//!
+//! Who may take an ID from whom is a matter of the map rules and left to [`super`].
+
+use crate::{
+    id::{ApicId, VcpuIdx},
+    reg::Ldr,
+};
+
+/// Kept as sorted entries rather than as KVM's array: IDs come almost always in ascending order, the entries
+/// are the result as they stand, and an absurd ID from a damaged record asks for no memory.
+pub(super) struct PhysicalMap {
+    max_apic_id: u32,
+    entries: Vec<(ApicId, VcpuIdx)>,
+}
+
+impl PhysicalMap {
+    pub(super) fn new(max_apic_id: u32, vcpus: usize) -> Self {
+        Self {
+            max_apic_id,
+            entries: Vec::with_capacity(vcpus),
+        }
+    }
+
+    pub(super) fn get(&self, id: ApicId) -> Option<VcpuIdx> {
+        self.find(id).ok().map(|at| self.entries[at].1)
+    }
+
+    /// Enters `vcpu` under `id`, in place of whoever had it.
+    pub(super) fn put(&mut self, id: ApicId, vcpu: VcpuIdx) {
+        match self.find(id) {
+            Ok(at) => self.entries[at].1 = vcpu,
+            Err(at) => self.entries.insert(at, (id, vcpu)),
+        }
+    }
+
+    /// Enters `vcpu` as the x2APIC logical step before 6.3 does: the cluster's row aliases `phys_map`, so the
+    /// lowest bit of `ldr` that lies within the map is a physical ID.
+    pub(super) fn put_in_row(&mut self, ldr: Ldr, vcpu: VcpuIdx) {
+        let row = u32::from(ldr.x2apic_cluster()) * 16;
+        let id = row + u32::from(ldr.x2apic_bits()).trailing_zeros();
+        if ldr.x2apic_bits() != 0 && id <= self.max_apic_id {
+            self.put(ApicId(id), vcpu);
+        }
+    }
+
+    /// The entries, ascending by ID, and the highest index of `phys_map`.
+    pub(super) fn into_entries(self) -> (Vec<(ApicId, VcpuIdx)>, u32) {
+        (self.entries, self.max_apic_id)
+    }
+
+    fn find(&self, id: ApicId) -> Result<usize, usize> {
+        match self.entries.last() {
+            Some(&(last, _)) if last < id => Err(self.entries.len()),
+            None => Err(0),
+            Some(_) => self.entries.binary_search_by_key(&id, |&(id, _)| id),
+        }
+    }
+}

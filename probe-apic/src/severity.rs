@@ -1,0 +1,211 @@
+//! How much a finding matters on this host: computed from who gets what, never fixed per rule.
+//!
+//! The tables of deliveries that this needs (here, under other map rules, with disabled APICs enabled) are
+//! computed at most once for all findings of a VM, and not at all for a VM without findings.
+
+use std::cell::OnceCell;
+
+use crate::{
+    aim::Aim,
+    delivery::{Deliveries, Fabric, Verdict},
+    finding::{Effect, Severity},
+    id::Slot,
+    lapic::Lapic,
+    logical_id::{LogicalId, Model},
+    map_rules::MapRules,
+    observation::VcpuSample,
+    rebuild::rebuild,
+    reg::ApicBase,
+    vcpu_set::VcpuSet,
+    vm::Vm,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The destinations that count: 255 is broadcast.
+const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=254;
+
+/// What a finding is about, as far as its consequences go.
+///
+/// A destination touches a finding if it names one of its slots, or if one of its vCPUs gets (or should get)
+/// what is sent there. A finding without vCPUs and slots is about the VM as a whole: every destination
+/// touches it.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    vcpus: VcpuSet,
+    /// Destinations 0-255 that name one of the slots.
+    naming: [bool; 256],
+    whole_vm: bool,
+    /// Whether one of the vCPUs is disabled.
+    has_disabled: bool,
+}
+
+impl Scope {
+    pub(crate) fn new<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>, slots: &[(Model, Slot)]) -> Self {
+        let mut scope = Self {
+            vcpus: VcpuSet::new(),
+            naming: [false; 256],
+            whole_vm: false,
+            has_disabled: false,
+        };
+        for vcpu in vcpus {
+            scope.vcpus.insert(vcpu.idx);
+            scope.has_disabled |= !vcpu.lapic.enabled();
+        }
+        for dest in 0..=u8::MAX {
+            let names = |&(model, slot): &(Model, _)| LogicalId(dest).named_under(model).contains(slot);
+            scope.naming[usize::from(dest)] = slots.iter().any(names);
+        }
+        scope.whole_vm = scope.vcpus.is_empty() && slots.is_empty();
+        scope
+    }
+
+    fn touches(&self, deliveries: &Deliveries, dest: u8) -> bool {
+        self.whole_vm
+            || self.naming[usize::from(dest)]
+            || deliveries.architecture(dest).intersects(&self.vcpus)
+            || deliveries.kvm(dest).intersects(&self.vcpus)
+    }
+}
+
+/// What a finding amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Assessment {
+    pub(crate) severity: Severity,
+    pub(crate) effect: Effect,
+    /// A source that uses one of the broken destinations.
+    pub(crate) aim: Option<Aim>,
+}
+
+/// The consequences of a VM's state, here and elsewhere.
+pub(crate) struct Consequences<'a> {
+    vm: &'a Vm,
+    here: OnceCell<Option<Deliveries>>,
+    under_other_rules: OnceCell<Vec<Deliveries>>,
+    once_enabled: OnceCell<Option<Deliveries>>,
+}
+
+impl<'a> Consequences<'a> {
+    pub(crate) const fn of(vm: &'a Vm) -> Self {
+        Self {
+            vm,
+            here: OnceCell::new(),
+            under_other_rules: OnceCell::new(),
+            once_enabled: OnceCell::new(),
+        }
+    }
+
+    /// Judges what `scope` amounts to.
+    pub(crate) fn assess(&self, scope: &Scope) -> Assessment {
+        let Some(here) = self.here.get_or_init(|| self.vm.deliveries()) else {
+            return Assessment {
+                severity: Severity::Info,
+                effect: Effect::default(),
+                aim: None,
+            };
+        };
+        let effect = effect(here, scope);
+        let aim = self.aim_at_broken(here, scope);
+        let logical_mode_in_use = || self.vm.logical_aims().next().is_some();
+        let severity = if aim.is_some() {
+            Severity::Critical
+        } else if effect.broken() > 0 || (effect.slow && logical_mode_in_use()) {
+            Severity::Warning
+        } else if self.is_latent(scope) {
+            Severity::Notice
+        } else {
+            Severity::Info
+        };
+        Assessment {
+            severity,
+            effect,
+            aim,
+        }
+    }
+
+    fn aim_at_broken(&self, here: &Deliveries, scope: &Scope) -> Option<Aim> {
+        let is_broken = |aim: &&Aim| {
+            u8::try_from(aim.dest).is_ok_and(|dest| {
+                DESTINATIONS.contains(&dest) && here.verdict(dest).is_broken() && scope.touches(here, dest)
+            })
+        };
+        self.vm.logical_aims().find(is_broken).copied()
+    }
+
+    /// Whether it would break something under other map rules, or anything but run smoothly once its disabled
+    /// vCPUs were enabled.
+    fn is_latent(&self, scope: &Scope) -> bool {
+        let elsewhere = self
+            .under_other_rules
+            .get_or_init(|| self.compute_under_other_rules());
+        if elsewhere
+            .iter()
+            .any(|deliveries| effect(deliveries, scope).broken() > 0)
+        {
+            return true;
+        }
+        scope.has_disabled
+            && self
+                .once_enabled
+                .get_or_init(|| self.compute_once_enabled())
+                .as_ref()
+                .is_some_and(|deliveries| {
+                    let effect = effect(deliveries, scope);
+                    effect.broken() > 0 || effect.slow
+                })
+    }
+
+    fn compute_under_other_rules(&self) -> Vec<Deliveries> {
+        let others = MapRules::ALL
+            .into_iter()
+            .filter(|&rules| Some(rules) != self.vm.rules());
+        others.map(|rules| self.compute(self.vm.vcpus(), rules)).collect()
+    }
+
+    fn compute_once_enabled(&self) -> Option<Deliveries> {
+        let rules = self.vm.rules()?;
+        let mut vcpus = self.vm.vcpus().to_vec();
+        for vcpu in &mut vcpus {
+            enable_if_left_over(&mut vcpu.lapic);
+        }
+        Some(self.compute(&vcpus, rules))
+    }
+
+    fn compute(&self, vcpus: &[VcpuSample], rules: MapRules) -> Deliveries {
+        let rebuilt = rebuild(vcpus, self.vm.x2apic_format(), rules);
+        let broadcast_quirk_disabled = self.vm.broadcast_quirk_disabled();
+        Deliveries::compute(&Fabric {
+            vcpus,
+            map: rebuilt.map.as_ref(),
+            rules,
+            broadcast_quirk_disabled,
+        })
+    }
+}
+
+/// Enables a disabled xAPIC that has a logical ID, as the guest would by setting its enable bits.
+fn enable_if_left_over(lapic: &mut Lapic) {
+    if !lapic.enabled() && !lapic.apic_base.x2apic() && !lapic.xapic_logical_id().is_zero() {
+        lapic.sw_enabled = true;
+        lapic.apic_base = ApicBase(lapic.apic_base.0 | ApicBase::POWER_ON.mode_bits());
+    }
+}
+
+fn effect(deliveries: &Deliveries, scope: &Scope) -> Effect {
+    let mut effect = Effect::default();
+    for dest in DESTINATIONS {
+        let verdict = deliveries.verdict(dest);
+        if verdict == Verdict::Ok || !scope.touches(deliveries, dest) {
+            continue;
+        }
+        match verdict {
+            Verdict::Ok => {}
+            Verdict::Slow => effect.slow = true,
+            Verdict::Lost => effect.lost += 1,
+            Verdict::Misrouted => effect.misrouted += 1,
+            Verdict::Partial => effect.partial += 1,
+        }
+    }
+    effect
+}

@@ -1,0 +1,373 @@
+//! One VM as last read: its vCPUs, its maps, and how far all that can be trusted.
+//!
+//! Holds state and answers questions about it. What is wrong with the state is left to [`crate::rules`].
+
+use crate::{
+    aim::Aim,
+    delivery::{Deliveries, Fabric},
+    finding::Confidence,
+    history::{History, News},
+    id::{BootTime, VcpuId, VcpuIdx, VmId},
+    map::{LogicalAndPhysicalMap, PublishedMap, RebuiltMap},
+    map_rules::MapRules,
+    observation::{Irqchip, Origin, Touched, VcpuSample, VmSample, VmSeen},
+    rebuild::Rebuild,
+};
+
+mod agreement;
+#[cfg(test)]
+mod tests;
+
+/// By which map rules VMs are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judging {
+    /// Those of the host's KVM, where they are known.
+    Host(Option<MapRules>),
+    /// Those of another KVM: what it would make of the same registers.
+    AsIf(MapRules),
+}
+
+impl Judging {
+    pub(crate) const fn rules(self) -> Option<MapRules> {
+        match self {
+            Self::Host(rules) => rules,
+            Self::AsIf(rules) => Some(rules),
+        }
+    }
+}
+
+/// One VM.
+#[derive(Clone, Debug)]
+pub struct Vm {
+    id: VmId,
+    seen_at: BootTime,
+    origin: Origin,
+    judging: Judging,
+    history: History,
+    sample: Option<VmSample>,
+    rebuild: Option<Rebuild>,
+    agrees: Option<bool>,
+    /// When the kernel event happened that made the VM worth judging last.
+    news_at: Option<BootTime>,
+    /// Registers moved since the last sample, if only to come back.
+    moved: bool,
+    /// Records were lost since the last sample.
+    lost: bool,
+    /// What the sample shows may be older than ldrscope's acquaintance with the VM.
+    first_acquaintance: bool,
+}
+
+/// The map that deliveries are computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapInUse<'a> {
+    /// This one; `None` is a NULL map.
+    Known(Option<&'a LogicalAndPhysicalMap>),
+    /// Not known: the sample is torn, and the map rules are unknown.
+    Unknown,
+}
+
+impl Vm {
+    pub(crate) fn new(seen: &VmSeen, judging: Judging) -> Self {
+        Self {
+            id: seen.vm,
+            seen_at: seen.at,
+            origin: seen.origin,
+            judging,
+            history: History::new(seen.origin),
+            sample: None,
+            rebuild: None,
+            agrees: None,
+            news_at: None,
+            moved: false,
+            lost: false,
+            first_acquaintance: seen.origin == Origin::Scan,
+        }
+    }
+
+    /// Takes in a touch. True where the VM is to be judged again because of it alone.
+    pub(crate) fn touched(&mut self, touched: &Touched) -> bool {
+        match self.history.touched(touched) {
+            News::None => false,
+            News::WithNextSample => {
+                self.moved = true;
+                false
+            }
+            News::Now => {
+                self.news_at = self.news_at.max(Some(touched.at));
+                true
+            }
+        }
+    }
+
+    /// Takes in a sample. True where it says anything new.
+    pub(crate) fn sampled(&mut self, sample: &VmSample) -> bool {
+        self.history.sampled(sample);
+        let was_whole = self.sample.as_ref().is_some_and(|last| last.consistent);
+        self.first_acquaintance &= !was_whole;
+        let moved = std::mem::take(&mut self.moved);
+        let news = moved || self.lost || self.sample.as_ref().is_none_or(|last| !same_state(last, sample));
+        self.lost = false;
+        match &mut self.sample {
+            Some(last) => last.clone_from(sample),
+            none => *none = Some(sample.clone()),
+        }
+        if news {
+            self.news_at = Some(sample.trigger);
+            self.rebuild_map();
+        }
+        news
+    }
+
+    /// Notes that something about the VM was lost. True where that is news.
+    pub(crate) fn lost(&mut self, at: BootTime) -> bool {
+        let news = !std::mem::replace(&mut self.lost, true);
+        if news {
+            self.news_at = Some(at);
+        }
+        news
+    }
+
+    /// Judges by other rules from now on.
+    pub(crate) fn judge_by(&mut self, judging: Judging) {
+        self.judging = judging;
+        self.rebuild_map();
+    }
+
+    fn rebuild_map(&mut self) {
+        (self.rebuild, self.agrees) = match (&self.sample, self.judging) {
+            (Some(sample), _) if sample.irqchip == Irqchip::Userspace => (None, None),
+            (Some(sample), Judging::Host(Some(rules))) => {
+                let (rebuild, agrees) = agreement::rebuild_and_compare(sample, rules);
+                (Some(rebuild), agrees)
+            }
+            (Some(sample), Judging::AsIf(rules)) => (
+                Some(crate::rebuild::rebuild(
+                    &sample.vcpus,
+                    sample.x2apic_format,
+                    rules,
+                )),
+                None,
+            ),
+            (None, _) | (_, Judging::Host(None)) => (None, None),
+        };
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub const fn id(&self) -> VmId {
+        self.id
+    }
+
+    /// When it was born, or found.
+    #[must_use]
+    pub const fn seen_at(&self) -> BootTime {
+        self.seen_at
+    }
+
+    /// Whether its birth was seen.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Whether it has been read at all.
+    #[must_use]
+    pub const fn sampled_yet(&self) -> bool {
+        self.sample.is_some()
+    }
+
+    /// When the last read was finished.
+    #[must_use]
+    pub fn sampled_at(&self) -> Option<BootTime> {
+        self.sample.as_ref().map(|sample| sample.at)
+    }
+
+    /// The kernel's timestamp of the last event that made the VM worth judging (again).
+    #[must_use]
+    pub const fn trigger(&self) -> Option<BootTime> {
+        self.news_at
+    }
+
+    /// When the state as it is came about; `None` where it is older than the observation.
+    #[must_use]
+    pub const fn state_since(&self) -> Option<BootTime> {
+        if self.first_acquaintance {
+            None
+        } else {
+            self.news_at
+        }
+    }
+
+    /// Its vCPUs, ascending by index.
+    #[must_use]
+    pub fn vcpus(&self) -> &[VcpuSample] {
+        self.sample.as_ref().map_or(&[], |sample| &sample.vcpus)
+    }
+
+    /// One vCPU by index.
+    #[must_use]
+    pub fn vcpu(&self, idx: VcpuIdx) -> Option<&VcpuSample> {
+        let vcpus = self.vcpus();
+        vcpus
+            .binary_search_by_key(&idx, |vcpu| vcpu.idx)
+            .ok()
+            .map(|at| &vcpus[at])
+    }
+
+    /// The VMM's number of a vCPU.
+    #[must_use]
+    pub fn vcpu_id(&self, idx: VcpuIdx) -> Option<VcpuId> {
+        self.vcpu(idx).map(|vcpu| vcpu.id)
+    }
+
+    /// Where its interrupt controllers live.
+    #[must_use]
+    pub fn irqchip(&self) -> Option<Irqchip> {
+        self.sample.as_ref().map(|sample| sample.irqchip)
+    }
+
+    /// The map KVM published; `None` where it is NULL, not read yet, or of no interest because another KVM's
+    /// rules are asked for.
+    #[must_use]
+    pub fn published(&self) -> Option<&PublishedMap> {
+        match self.judging {
+            Judging::Host(_) => self.sample.as_ref()?.published.as_ref(),
+            Judging::AsIf(_) => None,
+        }
+    }
+
+    /// What the rules make of the registers; `None` where the rules are unknown.
+    #[must_use]
+    pub const fn rebuild(&self) -> Option<&Rebuild> {
+        self.rebuild.as_ref()
+    }
+
+    /// The rebuilt map; `None` where it would be NULL, and where the rules are unknown.
+    #[must_use]
+    pub fn rebuilt(&self) -> Option<&RebuiltMap> {
+        self.rebuild.as_ref()?.map.as_ref()
+    }
+
+    /// The rules it is judged by.
+    #[must_use]
+    pub const fn rules(&self) -> Option<MapRules> {
+        self.judging.rules()
+    }
+
+    /// Whether published and rebuilt map are the same; `None` where that cannot be told.
+    #[must_use]
+    pub const fn agrees(&self) -> Option<bool> {
+        self.agrees
+    }
+
+    /// How far the state can be trusted.
+    #[must_use]
+    pub fn confidence(&self) -> Confidence {
+        match &self.sample {
+            Some(sample) if sample.irqchip == Irqchip::Userspace => Confidence::Unobservable,
+            Some(sample) if sample.consistent && !self.lost => Confidence::Certain,
+            _ => Confidence::Uncertain,
+        }
+    }
+
+    /// The sources known to use a destination, logical or physical.
+    #[must_use]
+    pub fn aims(&self) -> &[Aim] {
+        self.sample.as_ref().map_or(&[], |sample| &sample.aims)
+    }
+
+    /// Those that use a logical one.
+    pub fn logical_aims(&self) -> impl Iterator<Item = &Aim> {
+        self.aims().iter().filter(|aim| aim.logical)
+    }
+
+    /// `apicv_inhibit_reasons`, bits as the running kernel numbers them.
+    #[must_use]
+    pub fn apicv_inhibits(&self) -> u64 {
+        self.sample.as_ref().map_or(0, |sample| sample.apicv_inhibits)
+    }
+
+    /// Whether userspace uses 32-bit APIC IDs.
+    #[must_use]
+    pub fn x2apic_format(&self) -> bool {
+        self.sample.as_ref().is_some_and(|sample| sample.x2apic_format)
+    }
+
+    /// Whether userspace disabled the x2APIC broadcast quirk.
+    #[must_use]
+    pub fn broadcast_quirk_disabled(&self) -> bool {
+        self.sample
+            .as_ref()
+            .is_some_and(|sample| sample.broadcast_quirk_disabled)
+    }
+
+    /// What its vCPUs went through.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The map that decides where interrupts go: the published one where it was read together with the
+    /// registers, else the rebuilt one.
+    #[must_use]
+    pub fn map_in_use(&self) -> MapInUse<'_> {
+        let published = self.sample.as_ref().filter(|sample| sample.consistent);
+        match (self.judging, published, &self.rebuild) {
+            (Judging::Host(_), Some(sample), _) => MapInUse::Known(sample.published.as_ref()),
+            (_, _, Some(rebuild)) => MapInUse::Known(rebuild.map.as_ref()),
+            (_, _, None) => MapInUse::Unknown,
+        }
+    }
+
+    /// The vCPUs and the map that an interrupt meets; `None` where the map in use is not known.
+    #[must_use]
+    pub fn fabric(&self) -> Option<Fabric<'_>> {
+        let MapInUse::Known(map) = self.map_in_use() else {
+            return None;
+        };
+        // Under unknown rules a map of mode sw-disabled may be scanned or dropped: nobody has a logical ID
+        // then, so the two reach the same vCPUs.
+        let rules = self.rules().unwrap_or(MapRules::ConflictDisables);
+        let broadcast_quirk_disabled = self.broadcast_quirk_disabled();
+        Some(Fabric {
+            vcpus: self.vcpus(),
+            map,
+            rules,
+            broadcast_quirk_disabled,
+        })
+    }
+
+    /// Who gets what, for every 8-bit logical destination; `None` where the map in use is not known.
+    #[must_use]
+    pub fn deliveries(&self) -> Option<Deliveries> {
+        self.fabric().map(|fabric| Deliveries::compute(&fabric))
+    }
+}
+
+/// Whether two samples of one VM show the same state, read at whatever time.
+fn same_state(last: &VmSample, new: &VmSample) -> bool {
+    // Named in full, so that a new field has to be considered here.
+    let VmSample {
+        vm: _,
+        at: _,
+        trigger: _,
+        vcpus,
+        published,
+        mapped_vcpus,
+        consistent,
+        irqchip,
+        x2apic_format,
+        broadcast_quirk_disabled,
+        apicv_inhibits,
+        aims,
+    } = last;
+    *vcpus == new.vcpus
+        && *published == new.published
+        && *mapped_vcpus == new.mapped_vcpus
+        && *consistent == new.consistent
+        && *irqchip == new.irqchip
+        && *x2apic_format == new.x2apic_format
+        && *broadcast_quirk_disabled == new.broadcast_quirk_disabled
+        && *apicv_inhibits == new.apicv_inhibits
+        && *aims == new.aims
+}
