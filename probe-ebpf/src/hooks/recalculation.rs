@@ -1,0 +1,101 @@
+//! KVM's recalculation of a VM's map: its end (always) and its beginning (precise hooks only).
+
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::kprobe, programs::ProbeContext};
+use probe_common::event::{Event, kind, valid};
+
+use crate::{
+    emit,
+    kvm::{Kvm, Vcpu},
+    layout::precise,
+    maps::{ENTERED_AT, VMS},
+};
+
+/// `void kvm_make_scan_ioapic_request(struct kvm *kvm)`, arch/x86/kvm/x86.c, 5.10 to 7.3: the last act of
+/// every completed recalculation, after the new map is published and the lock released. Guest writes of
+/// IOAPIC pins and changes of MSI routes end here too; they leave the map's address alone.
+#[kprobe]
+fn recalculated(ctx: ProbeContext) -> u32 {
+    if let Some(address) = ctx.arg::<u64>(0) {
+        let _ = try_recalculated(Kvm::at(address));
+    }
+    0
+}
+
+#[inline(always)]
+fn try_recalculated(kvm: Kvm) -> Option<()> {
+    let map = kvm.apic_map()?;
+    let mut seen = None;
+    let mut kind = kind::RECALCULATED;
+    if let Some(entry) = VMS.get_ptr_mut(kvm.address()) {
+        // SAFETY: the verifier proved that the entry exists. Two CPUs may come here for one VM: its count is
+        // raised atomically, and of the other fields the later writer's are the newer.
+        let entry = unsafe { &mut *entry };
+        // The old map is freed only after an RCU grace period, so two maps in a row never share an
+        // address. A NULL map may follow a NULL map: then it counts as recalculated.
+        if entry.apic_map == map && map != 0 {
+            kind = kind::ROUTES_CHANGED;
+        } else {
+            entry.mapped_vcpus = kvm.online_vcpus()?;
+            entry.apic_map = map;
+            count_up(&mut entry.recalculations);
+        }
+        seen = Some(*entry);
+    }
+    let spent = if precise() { time_spent() } else { None };
+    let running = Vcpu::running().filter(|vcpu| vcpu.kvm() == Some(kvm));
+    emit::event(kind, kvm, seen, |record| {
+        if let Some(spent) = spent {
+            record.extra = spent;
+            record.valid |= valid::EXTRA;
+        }
+        if let Some(vcpu) = running {
+            describe(record, vcpu);
+        }
+    });
+    Some(())
+}
+
+/// Adds one, atomically. `core` offers no read-modify-write atomics for BPF; the instruction set has one.
+#[inline(always)]
+fn count_up(counter: &mut u64) {
+    // SAFETY: BPF_XADD on a borrowed counter; it touches nothing else.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64) };
+}
+
+/// Nanoseconds since this task entered the recalculation that now ends.
+#[inline(always)]
+fn time_spent() -> Option<u64> {
+    let task = bpf_get_current_pid_tgid();
+    // SAFETY: the value is copied at once; only this task writes it.
+    let entered = unsafe { ENTERED_AT.get(task).copied() }?;
+    // Gone already is as good as taken out.
+    let _ = ENTERED_AT.remove(task);
+    Some(emit::now().saturating_sub(entered))
+}
+
+/// Adds who ran and what its registers hold.
+#[inline(always)]
+pub(crate) fn describe(record: &mut Event, vcpu: Vcpu) {
+    if let Some(id) = vcpu.id() {
+        record.vcpu_id = id;
+        record.valid |= valid::VCPU;
+    }
+    if let Some(registers) = vcpu.registers() {
+        record.regs = registers;
+        record.valid |= valid::REGS;
+    }
+}
+
+/// `void kvm_recalculate_apic_map(struct kvm *kvm)`, arch/x86/kvm/lapic.c, 5.7 to 7.3; on 5.10 its body is
+/// the clone `.part.0` with the same argument. Hot: it runs after every emulated APIC write and returns at
+/// once while the map is clean.
+#[kprobe]
+fn recalculating(ctx: ProbeContext) -> u32 {
+    if let Some(address) = ctx.arg::<u64>(0)
+        && Kvm::at(address).apic_map_dirty() != Some(0)
+    {
+        // Without room the time stays unknown, which is all that rests on it.
+        let _ = ENTERED_AT.insert(bpf_get_current_pid_tgid(), emit::now(), 0);
+    }
+    0
+}

@@ -1,0 +1,56 @@
+//! Every map of the kernel side.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use probe_common::window::Window;
+
+/// What the kernel side knows of a live VM.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct VmEntry {
+    /// Birth number, never 0 and never given twice.
+    pub(crate) generation: u64,
+    /// Completed recalculations seen.
+    pub(crate) recalculations: u64,
+    /// The map published last.
+    pub(crate) apic_map: u64,
+    /// vCPUs that the last recalculation seen walked.
+    pub(crate) mapped_vcpus: u32,
+    /// Reserved, 0.
+    pub(crate) reserved: u32,
+}
+
+/// Events on their way to userspace. The size is the loader's to choose.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Events that found no room in [`EVENTS`], counted per CPU.
+#[map]
+pub(crate) static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Live VMs by the address of their `struct kvm`. Preallocated: probes may run anywhere.
+#[map]
+pub(crate) static VMS: HashMap<u64, VmEntry> = HashMap::with_max_entries(16384, 0);
+
+/// VMs that found no room in [`VMS`], counted per CPU.
+#[map]
+pub(crate) static UNTRACKED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Counters of birth numbers: 0 for births that were seen, 1 for VMs adopted by a scan. Two, so that a
+/// probe that interrupts a scan cannot take its number.
+#[map]
+pub(crate) static BIRTHS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+
+/// Boot-clock nanoseconds at which a task entered a recalculation. Precise hooks only; least recently used
+/// entries give way, since a recalculation that another task absorbed never takes its entry out.
+#[map]
+pub(crate) static ENTERED_AT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// `BPF_F_MMAPABLE`: userspace reads the window in place.
+const MMAPABLE: u32 = 1 << 10;
+
+/// Where the programs that run on demand put their copies.
+#[map]
+pub(crate) static WINDOW: Array<Window> = Array::with_max_entries(1, MMAPABLE);
