@@ -1,0 +1,166 @@
+//! The hooks: one row each. Which function of KVM it sits on, in which hook set, and what is lost without it.
+
+use crate::kernel::symbols::Symbols;
+
+/// One hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The program in the kernel-side object.
+    pub program: &'static str,
+    /// Functions it may sit on, the same entry point under its names through the kernels.
+    pub functions: &'static [&'static str],
+    /// Whether it sits on one of them or on all that exist.
+    pub placement: Placement,
+    /// The hook set it belongs to.
+    pub set: Set,
+    /// What is lost without it.
+    pub need: Need,
+}
+
+/// Where a hook with several functions sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// On the first that exists: renames.
+    First,
+    /// On all that exist: a function the compiler split, of which either part may be entered.
+    All,
+}
+
+/// The hook set that a hook belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// Always attached: cold entry points only.
+    Cold,
+    /// Attached on top in precise mode: hot entry points.
+    Precise,
+}
+
+/// What it means that no function of a hook exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing can be observed.
+    Required,
+    /// The rest works; this is lost.
+    Optional(&'static str),
+}
+
+/// Every hook. KVM's prototypes are on the programs.
+pub const HOOKS: &[Hook] = &[
+    Hook {
+        program: "recalculated",
+        functions: &["kvm_make_scan_ioapic_request"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Required,
+    },
+    Hook {
+        program: "vm_born",
+        functions: &["kvm_arch_init_vm"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Required,
+    },
+    Hook {
+        program: "vm_gone",
+        functions: &["kvm_arch_destroy_vm"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Required,
+    },
+    Hook {
+        program: "vcpu_born",
+        functions: &["kvm_arch_vcpu_postcreate"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Required,
+    },
+    Hook {
+        program: "set_lapic",
+        functions: &["kvm_apic_set_state"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Optional("changes by KVM_SET_LAPIC are taken for guest writes"),
+    },
+    Hook {
+        program: "lapic_reset",
+        functions: &["kvm_lapic_reset"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Optional(
+            "INIT and reset are taken for guest writes, and left-over LDRs are not suspected",
+        ),
+    },
+    Hook {
+        program: "apic_base",
+        functions: &["__kvm_apic_set_base", "kvm_lapic_set_base"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Optional("changes of IA32_APIC_BASE are taken for guest writes"),
+    },
+    Hook {
+        program: "reg_write",
+        functions: &["kvm_lapic_reg_write"],
+        placement: Placement::First,
+        set: Set::Precise,
+        need: Need::Required,
+    },
+    Hook {
+        program: "recalculating",
+        functions: &["kvm_recalculate_apic_map", "kvm_recalculate_apic_map.part.0"],
+        placement: Placement::All,
+        set: Set::Precise,
+        need: Need::Required,
+    },
+];
+
+impl Hook {
+    /// The functions of this kernel that the hook sits on; empty where there is none.
+    #[must_use]
+    pub fn sites(&self, symbols: &Symbols) -> Vec<&'static str> {
+        let mut present = self
+            .functions
+            .iter()
+            .copied()
+            .filter(|function| symbols.has_function(function));
+        match self.placement {
+            Placement::First => present.next().into_iter().collect(),
+            Placement::All => present.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbols(names: &[&str]) -> Symbols {
+        let lines: String = names
+            .iter()
+            .map(|name| format!("ffffffffc0000000 t {name}\t[kvm]\n"))
+            .collect();
+        Symbols::parse(lines.as_bytes()).unwrap()
+    }
+
+    fn hook(program: &str) -> &'static Hook {
+        HOOKS.iter().find(|hook| hook.program == program).unwrap()
+    }
+
+    #[test]
+    fn a_renamed_function_is_hooked_once() {
+        let both = symbols(&["kvm_lapic_set_base", "__kvm_apic_set_base"]);
+        assert_eq!(hook("apic_base").sites(&both), ["__kvm_apic_set_base"]);
+        let old = symbols(&["kvm_lapic_set_base"]);
+        assert_eq!(hook("apic_base").sites(&old), ["kvm_lapic_set_base"]);
+    }
+
+    #[test]
+    fn a_split_function_is_hooked_in_all_its_parts() {
+        let split = symbols(&["kvm_recalculate_apic_map", "kvm_recalculate_apic_map.part.0"]);
+        assert_eq!(hook("recalculating").sites(&split).len(), 2);
+    }
+
+    #[test]
+    fn a_missing_function_has_no_site() {
+        assert!(hook("vm_gone").sites(&symbols(&[])).is_empty());
+    }
+}

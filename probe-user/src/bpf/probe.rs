@@ -1,0 +1,198 @@
+//! Loads the kernel-side object into the running kernel and attaches its hooks. Dropping a [`Probe`]
+//! detaches everything; so does the death of the process.
+
+use std::{error::Error, io};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapError, RingBuf},
+    programs::{KProbe, Program, ProgramError, RawTracePoint},
+};
+use aya_log::EbpfLogger;
+use probe_common::layout::Layout;
+
+use super::{
+    hook::{HOOKS, Need, Set},
+    ring::{Counters, Ring},
+    window::{Copier, PROGRAMS, WindowView},
+};
+use crate::kernel::{
+    obstacle::{LockdownEvidence, Obstacle, Source},
+    symbols::Symbols,
+};
+
+/// The object, where this binary carries it.
+#[cfg(ebpf_object)]
+const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(
+    env!("OUT_DIR"),
+    "/ldrscope-ebpf"
+)));
+#[cfg(not(ebpf_object))]
+const OBJECT: Option<&[u8]> = None;
+
+/// How to load and attach.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeOptions {
+    /// Size of the ring in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Whether to attach the precise hooks on top.
+    pub precise: bool,
+    /// Whether the kernel side logs (through the `log` crate).
+    pub log: bool,
+}
+
+/// The loaded and attached kernel side.
+pub struct Probe {
+    /// Events of the hooks.
+    pub ring: Ring,
+    /// Copies on demand. It holds programs and links: nothing is detached while it lives.
+    pub copier: Copier,
+    /// What was lost.
+    pub counters: Counters,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Probe {
+    /// Loads the object and attaches every hook of the chosen set.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses a map, a program or an attachment, or a required function does not exist.
+    pub fn load(options: ProbeOptions, layout: &Layout, symbols: &Symbols) -> Result<Self, Obstacle> {
+        let object = OBJECT.ok_or(Obstacle::NoObject)?;
+        let precise = u32::from(options.precise);
+        let log_level = if options.log { log::Level::Trace as u8 } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            // Nothing here is relocated by the kernel's types: the layout is handed in.
+            .btf(None)
+            .override_global("LAYOUT", bytemuck::bytes_of(layout), true)
+            .override_global("PRECISE", bytemuck::bytes_of(&precise), true)
+            .override_global("AYA_LOG_LEVEL", bytemuck::bytes_of(&log_level), false)
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .load(object)
+            .map_err(|error| refused("the object", error))?;
+        for name in PROGRAMS {
+            load::<RawTracePoint>(&mut ebpf, name, RawTracePoint::load)?;
+        }
+        for hook in HOOKS
+            .iter()
+            .filter(|hook| hook.set == Set::Cold || options.precise)
+        {
+            let sites = hook.sites(symbols);
+            match (sites.as_slice(), hook.need) {
+                ([], Need::Required) => {
+                    return Err(Obstacle::SymbolMissing {
+                        name: hook.functions[0].to_owned(),
+                    });
+                }
+                ([], Need::Optional(lost)) => {
+                    log::warn!(
+                        "the kernel function `{}` does not exist here: {lost}",
+                        hook.functions[0]
+                    );
+                }
+                (sites, _) => attach(&mut ebpf, hook.program, sites)?,
+            }
+        }
+        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| refused("EVENTS", error))?;
+        let counters = Counters::new(take(&mut ebpf, "DROPPED")?, take(&mut ebpf, "UNTRACKED")?)
+            .map_err(|error| refused("DROPPED", error))?;
+        let logger = if options.log {
+            EbpfLogger::init(&mut ebpf).ok()
+        } else {
+            None
+        };
+        let window = WindowView::new(take(&mut ebpf, "WINDOW")?)?;
+        Ok(Self {
+            ring: Ring::new(ring),
+            copier: Copier::new(ebpf, window),
+            counters,
+            logger,
+        })
+    }
+
+    /// Passes what the kernel side logged on to the `log` crate.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Obstacle> {
+    ebpf.take_map(name).ok_or_else(|| {
+        refused(
+            name,
+            MapError::InvalidName {
+                name: name.to_owned(),
+            },
+        )
+    })
+}
+
+/// Loads the program of that name, of kind `P`.
+fn load<'e, P>(
+    ebpf: &'e mut Ebpf,
+    name: &'static str,
+    load: impl FnOnce(&mut P) -> Result<(), ProgramError>,
+) -> Result<&'e mut P, Obstacle>
+where
+    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    let program: &'e mut P = program.try_into().map_err(|error| refused(name, error))?;
+    load(program).map_err(|error| refused(name, error))?;
+    Ok(program)
+}
+
+fn attach(ebpf: &mut Ebpf, name: &'static str, sites: &[&'static str]) -> Result<(), Obstacle> {
+    let program = load::<KProbe>(ebpf, name, KProbe::load)?;
+    for site in sites {
+        program
+            .attach(site, 0)
+            .map_err(|error| attach_refused(site, error))?;
+    }
+    Ok(())
+}
+
+fn missing(program: &'static str) -> Obstacle {
+    refused(program, io::Error::other("the embedded object does not hold it"))
+}
+
+fn refused(program: &str, source: impl Into<Source>) -> Obstacle {
+    let source = source.into();
+    if is_permission_denied(source.as_ref()) {
+        return Obstacle::Lockdown {
+            how: LockdownEvidence::Refused,
+        };
+    }
+    Obstacle::LoadRefused {
+        program: program.to_owned(),
+        source,
+    }
+}
+
+fn attach_refused(function: &str, error: ProgramError) -> Obstacle {
+    if is_permission_denied(&error) {
+        return Obstacle::Lockdown {
+            how: LockdownEvidence::Refused,
+        };
+    }
+    Obstacle::AttachFailed {
+        function: function.to_owned(),
+        source: error.into(),
+    }
+}
+
+/// EPERM anywhere in the chain. (The verifier says EACCES: that is another matter.)
+fn is_permission_denied(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,0 +1,154 @@
+//! The window: memory shared with the kernel side, and the programs that fill it when asked.
+//!
+//! UNSAFETY: maps the window's memory and reads it. Only this module does.
+
+use std::{os::fd::AsFd, ptr};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapError},
+    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
+};
+use probe_common::window::{ListCopy, VmCopy, Window};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::kernel::obstacle::Obstacle;
+
+/// The window's memory, mapped read-only.
+#[derive(Debug)]
+pub struct WindowView {
+    /// Keeps the map alive.
+    _map: MapData,
+    memory: *const Window,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is only read, through `&self` methods
+// whose callers hold the one `Copier`.
+unsafe impl Send for WindowView {}
+
+impl WindowView {
+    /// Maps the window.
+    ///
+    /// # Errors
+    ///
+    /// Where the map is of another kind or the kernel refuses to map it.
+    pub fn new(map: Map) -> Result<Self, Obstacle> {
+        let Map::Array(map) = map else {
+            let source = MapError::InvalidName {
+                name: "WINDOW".to_owned(),
+            }
+            .into();
+            return Err(Obstacle::LoadRefused {
+                program: "WINDOW".to_owned(),
+                source,
+            });
+        };
+        // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value
+        // (the kernel rounds both to whole pages).
+        let memory = unsafe {
+            mmap(
+                ptr::null_mut(),
+                size_of::<Window>(),
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                map.fd().as_fd(),
+                0,
+            )
+        };
+        let memory = memory.map_err(|error| Obstacle::internal("mapping the window", error.into()))?;
+        Ok(Self {
+            _map: map,
+            memory: memory.cast(),
+        })
+    }
+
+    fn vm(&self) -> Box<VmCopy> {
+        // SAFETY: a field's address within the mapping, which holds a whole Window.
+        let vm = unsafe { &raw const (*self.memory).vm };
+        // SAFETY: the mapping lives as long as self and holds plain integers. The programs that write it run
+        // only inside `Copier`'s calls, which have returned; nobody writes meanwhile.
+        Box::new(unsafe { ptr::read_volatile(vm) })
+    }
+
+    fn list(&self) -> ListCopy {
+        // SAFETY: as in `vm`.
+        let list = unsafe { &raw const (*self.memory).list };
+        // SAFETY: as in `vm`.
+        unsafe { ptr::read_volatile(list) }
+    }
+}
+
+impl Drop for WindowView {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this size; no reference into it outlives self.
+        let unmapped = unsafe { munmap(self.memory.cast_mut().cast(), size_of::<Window>()) };
+        if let Err(error) = unmapped {
+            log::debug!("the window could not be unmapped: {error}");
+        }
+    }
+}
+
+/// Whether a copy may give a birth number to a VM that is not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopt {
+    /// It may: the VM was found on KVM's list.
+    Yes,
+    /// It may not.
+    No,
+}
+
+/// The programs that fill the window; loaded, never attached.
+pub const PROGRAMS: [&str; 2] = [COPY_VM, WALK_LIST];
+const COPY_VM: &str = "copy_vm";
+const WALK_LIST: &str = "walk_list";
+
+/// Copies kernel state on demand.
+#[derive(Debug)]
+pub struct Copier {
+    ebpf: Ebpf,
+    window: WindowView,
+}
+
+impl Copier {
+    /// Takes over the loaded object, with [`PROGRAMS`] loaded, and the window they write.
+    #[must_use]
+    pub const fn new(ebpf: Ebpf, window: WindowView) -> Self {
+        Self { ebpf, window }
+    }
+
+    /// Copies a VM: 64 vCPUs from `first_vcpu` on (a multiple of 64), 256 entries of the physical map from
+    /// `first_physical` on, everything else whole. `kvm` is the address of its `struct kvm`.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses to run the program.
+    pub fn vm(
+        &mut self,
+        kvm: u64,
+        first_vcpu: u32,
+        first_physical: u32,
+        adopt: Adopt,
+    ) -> Result<Box<VmCopy>, ProgramError> {
+        let adopt = u64::from(adopt == Adopt::Yes);
+        self.run(COPY_VM, &[kvm, first_vcpu.into(), first_physical.into(), adopt])?;
+        Ok(self.window.vm())
+    }
+
+    /// Copies a stretch of KVM's list of VMs from `node` on; 0 is its head.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses to run the program.
+    pub fn list(&mut self, node: u64) -> Result<ListCopy, ProgramError> {
+        self.run(WALK_LIST, &[node])?;
+        Ok(self.window.list())
+    }
+
+    fn run(&self, name: &str, arguments: &[u64]) -> Result<(), ProgramError> {
+        let program = self.ebpf.program(name).ok_or(ProgramError::NotLoaded)?;
+        let program: &RawTracePoint = program.try_into()?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[..arguments.len()].copy_from_slice(arguments);
+        program.test_run(options).map(|_| ())
+    }
+}

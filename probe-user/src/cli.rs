@@ -1,0 +1,302 @@
+//! The command line: clap types and the parsers of their values, nothing else.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use log::LevelFilter;
+
+use crate::observer::{HookSet, ObserverOptions};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done (also after SIGINT or SIGTERM, and when the reader closes the pipe)
+  2  wrong usage, or --vm names no VM
+  3  could not look; stderr says why as `error[word]: ...`, with a remedy";
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo ldrscope watch                        findings of every VM, as they come and go
+  sudo ldrscope watch --vm web --format jsonl | jq .finding.summary
+  sudo ldrscope snapshot                     every VM's registers, maps and findings, once
+  sudo ldrscope doctor                       what this host allows, and what to do about the rest
+
+";
+
+/// Watches KVM's local-APIC destination maps on this host: which interrupts cannot arrive, why, since when, and
+/// who wrote the register.
+///
+/// It needs no help from the guest, the VMM or debug info. Results go to stdout, logs to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "ldrscope", version, after_help = EXIT_CODES, after_long_help = format!("{EXAMPLES}{EXIT_CODES}"))]
+pub struct Cli {
+    /// Log more on stderr; twice for everything
+    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Log errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// How much is logged.
+    #[must_use]
+    pub const fn log_level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::Error,
+            (false, 0) => LevelFilter::Info,
+            (false, 1) => LevelFilter::Debug,
+            (false, _) => LevelFilter::Trace,
+        }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print findings as they are raised, changed and cleared
+    Watch(Watch),
+    /// Print every VM's registers, published and rebuilt map, and findings, once
+    Snapshot(Snapshot),
+    /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
+    Doctor(Doctor),
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Watch {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = WatchFormat::Text)]
+    pub format: WatchFormat,
+
+    /// How long a condition must hold before it is told, or told to be over: 0, 200ms, 1s
+    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = duration)]
+    pub settle: Duration,
+
+    /// Watch only the VM with this name, UUID or process id
+    #[arg(long, value_name = "NAME|UUID|PID")]
+    pub vm: Option<String>,
+
+    /// Which functions of KVM to hook: `cold` costs writes that change nothing nothing at all, `precise` sees
+    /// every single register write, `auto` is precise where APICv or AVIC keeps those functions quiet
+    #[arg(long, value_enum, default_value_t = Hooks::Auto)]
+    pub hooks: Hooks,
+
+    /// Wait for the kvm module to be loaded
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Stop after this time
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// How to observe.
+    #[command(flatten)]
+    pub observe: Observe,
+}
+
+/// `snapshot`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Snapshot {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = SnapshotFormat::Table)]
+    pub format: SnapshotFormat,
+
+    /// Show only the VM with this name, UUID or process id
+    #[arg(long, value_name = "NAME|UUID|PID")]
+    pub vm: Option<String>,
+
+    /// How to observe.
+    #[command(flatten)]
+    pub observe: Observe,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Doctor {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+
+    /// Look at this BTF file in place of the kernel's own
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+}
+
+/// What `watch` and `snapshot` share.
+#[derive(Debug, Args)]
+pub struct Observe {
+    /// Do not prove the hooks with a VM of ldrscope's own
+    #[arg(long)]
+    no_canary: bool,
+
+    /// Use this BTF file (KVM's types included) in place of the kernel's own
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+
+    /// Size of the kernel's ring buffer: a power of two from 64KiB to 256MiB
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = ring_bytes)]
+    ring_size: u32,
+
+    /// Let the kernel-side programs log (costly; shown with -v)
+    #[arg(long)]
+    bpf_log: bool,
+}
+
+impl Observe {
+    /// The observer's options with this hook set.
+    #[must_use]
+    pub fn options(&self, hooks: HookSet) -> ObserverOptions {
+        ObserverOptions {
+            hooks,
+            canary: !self.no_canary,
+            ring_bytes: self.ring_size,
+            bpf_log: self.bpf_log,
+            btf: self.btf.clone(),
+        }
+    }
+}
+
+/// How `watch` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WatchFormat {
+    /// Lines for people
+    Text,
+    /// One JSON document a line
+    Jsonl,
+}
+
+/// How `snapshot` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SnapshotFormat {
+    /// Tables for people
+    Table,
+    /// One JSON document
+    Json,
+}
+
+/// How `doctor` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// Lines for people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// `--hooks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Hooks {
+    /// Completed recalculations and cold entry points only
+    Cold,
+    /// Every single register write as well
+    Precise,
+    /// The better of the two for this host
+    Auto,
+}
+
+impl From<Hooks> for HookSet {
+    fn from(hooks: Hooks) -> Self {
+        match hooks {
+            Hooks::Cold => Self::Cold,
+            Hooks::Precise => Self::Precise,
+            Hooks::Auto => Self::Auto,
+        }
+    }
+}
+
+/// A value of the command line that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum BadValue {
+    #[error("not a duration; write for example 0, 200ms, 1s or 5m")]
+    Duration,
+    #[error("not a power of two from 64KiB to 256MiB; write for example 512KiB or 1MiB")]
+    RingSize,
+}
+
+fn duration(text: &str) -> Result<Duration, BadValue> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let duration: SignedDuration = text.parse().map_err(|_| BadValue::Duration)?;
+    duration.try_into().map_err(|_| BadValue::Duration)
+}
+
+fn ring_bytes(text: &str) -> Result<u32, BadValue> {
+    const SMALLEST: u32 = 64 << 10;
+    const LARGEST: u32 = 256 << 20;
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let unit: u32 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        _ => return Err(BadValue::RingSize),
+    };
+    let bytes = digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|count| count.checked_mul(unit));
+    bytes
+        .filter(|bytes| bytes.is_power_of_two() && (SMALLEST..=LARGEST).contains(bytes))
+        .ok_or(BadValue::RingSize)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_in_any_usual_unit() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        for odd in ["", "5", "-1s", "fast", "1 parsec", "99999999999999999999h"] {
+            assert_eq!(duration(odd), Err(BadValue::Duration), "{odd}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_within_bounds() {
+        assert_eq!(ring_bytes("65536"), Ok(65536));
+        assert_eq!(ring_bytes("64KiB"), Ok(65536));
+        assert_eq!(ring_bytes("1M"), Ok(1 << 20));
+        for odd in [
+            "",
+            "KiB",
+            "32KiB",
+            "3MiB",
+            "512MiB",
+            "1GiB",
+            "4294967296",
+            "-1MiB",
+            "1é",
+        ] {
+            assert_eq!(ring_bytes(odd), Err(BadValue::RingSize), "{odd}");
+        }
+    }
+
+    #[test]
+    fn quiet_and_verbose_exclude_each_other() {
+        let level = |arguments: &[&str]| Cli::try_parse_from(arguments).map(|cli| cli.log_level());
+        assert_eq!(level(&["ldrscope", "doctor"]).unwrap(), LevelFilter::Info);
+        assert_eq!(level(&["ldrscope", "doctor", "-vv"]).unwrap(), LevelFilter::Trace);
+        assert_eq!(level(&["ldrscope", "-q", "doctor"]).unwrap(), LevelFilter::Error);
+        assert!(level(&["ldrscope", "-q", "-v", "doctor"]).is_err());
+    }
+}

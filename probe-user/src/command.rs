@@ -1,0 +1,21 @@
+//! The verbs, one a file: each wires observer, engine and sinks together and owns nothing but that.
+
+pub mod doctor;
+pub mod snapshot;
+pub mod watch;
+
+use anyhow::Result;
+
+use crate::{cli::Command, exit::Exit};
+
+/// Runs a verb to its end.
+///
+/// # Errors
+/// Whatever stopped it; [`crate::exit::report`] turns that into words and an exit code.
+pub fn run(command: &Command) -> Result<Exit> {
+    match command {
+        Command::Watch(watch) => watch::run(watch),
+        Command::Snapshot(snapshot) => snapshot::run(snapshot),
+        Command::Doctor(doctor) => doctor::run(doctor),
+    }
+}

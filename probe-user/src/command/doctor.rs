@@ -1,0 +1,43 @@
+//! `doctor`: what this host allows, what degrades, and the remedy. Attaches nothing.
+
+use std::io::{self, BufWriter};
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Doctor, DoctorFormat},
+    exit::Exit,
+    kernel::{
+        diagnosis::{Facts, diagnose, is_able},
+        support::KernelSupport,
+        symbols::Symbols,
+        types,
+    },
+    sink::{OutputError, doctor, terminal::Style},
+};
+
+/// Looks and prints. The exit code says whether the main job can run.
+///
+/// # Errors
+/// An output that fails.
+pub fn run(arguments: &Doctor) -> Result<Exit> {
+    let layout = types::resolve(arguments.btf.as_deref());
+    let symbols = Symbols::read().ok();
+    let checks = diagnose(&Facts {
+        support: &KernelSupport::probe(),
+        symbols: symbols.as_ref(),
+        layout: layout.as_ref(),
+        btf_named: arguments.btf.is_some(),
+    });
+    let mut out = BufWriter::new(io::stdout().lock());
+    match arguments.format {
+        DoctorFormat::Text => doctor::write_text(&mut out, &checks, Style::of_stdout()),
+        DoctorFormat::Json => doctor::write_json(&mut out, &checks),
+    }
+    .map_err(OutputError)?;
+    Ok(if is_able(&checks) {
+        Exit::Done
+    } else {
+        Exit::CouldNotLook
+    })
+}

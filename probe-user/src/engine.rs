@@ -1,0 +1,237 @@
+//! From reports to outputs: the host's state, its judgement, and the VMs' identities.
+//!
+//! Pure but for the process table, which is behind a trait: no clock (time comes in), no kernel, no
+//! output. The analysis itself is `probe-apic`'s; what is said, and when, is decided by its tracker and
+//! by [`trust`]; which VMs need another read, by [`pace`].
+
+pub mod output;
+mod pace;
+mod trust;
+pub mod view;
+
+use std::collections::BTreeMap;
+
+use probe_apic::{
+    host::Host,
+    id::{BootTime, VmId},
+    observation::{Lost, Observation},
+    rules::judge,
+    tracker::Tracker,
+};
+
+use self::{
+    output::{Event, Output, Status, StatusKind},
+    pace::Pace,
+    trust::Trust,
+    view::{HostView, VmView},
+};
+use crate::{
+    identity::{
+        VmIdentity,
+        filter::{NoSuchVm, VmFilter},
+        finding_id::same_ids,
+        process::ProcessSource,
+    },
+    observer::{HostFacts, Report},
+};
+
+/// The state of one observed host.
+pub struct Engine {
+    facts: HostFacts,
+    host: Host,
+    tracker: Tracker,
+    filter: VmFilter,
+    processes: Box<dyn ProcessSource>,
+    identities: BTreeMap<VmId, VmIdentity>,
+    pace: Pace,
+    trust: Trust,
+    /// What is ready to be told.
+    ready: Vec<Output>,
+}
+
+impl Engine {
+    /// An engine that knows no VM yet. `settle_nanos` is how long a condition must hold to be told.
+    #[must_use]
+    pub fn new(
+        facts: HostFacts,
+        settle_nanos: u64,
+        filter: VmFilter,
+        processes: Box<dyn ProcessSource>,
+    ) -> Self {
+        Self {
+            host: Host::new(facts.map_rules),
+            facts,
+            tracker: Tracker::new(settle_nanos),
+            filter,
+            processes,
+            identities: BTreeMap::new(),
+            pace: Pace::default(),
+            trust: Trust::default(),
+            ready: Vec::new(),
+        }
+    }
+
+    /// Takes one report in.
+    pub fn feed(&mut self, report: Report, now: BootTime) {
+        match report {
+            Report::Observation(observation) => self.observe(&observation, now),
+            Report::Process {
+                vm,
+                pid,
+                discriminator,
+                creator_tid: _,
+            } => {
+                self.identify(vm, pid, discriminator, now);
+            }
+            Report::Dropped { records } => self.lose(records, now),
+        }
+    }
+
+    /// What is to be told by now, in order.
+    pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
+        for (vm, kind) in self.trust.poll(now) {
+            self.say(Some(vm), kind, now);
+        }
+        self.collect_events(now);
+        std::mem::take(&mut self.ready)
+    }
+
+    /// The VMs to be read again now.
+    pub fn take_refresh_due(&mut self, now: BootTime) -> Vec<VmId> {
+        self.pace.take_due(now)
+    }
+
+    /// When to call [`Self::poll`] and [`Self::take_refresh_due`] next, even if nothing is fed.
+    #[must_use]
+    pub fn next_due(&self) -> Option<BootTime> {
+        [
+            self.tracker.next_due(),
+            self.pace.next_due(),
+            self.trust.next_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The VMs that the filter lets pass, judged as they are at this moment.
+    #[must_use]
+    pub fn view(&self, now: BootTime) -> HostView<'_> {
+        let vms = self.host.vms().filter_map(|vm| {
+            let identity = self.identities.get(&vm.id())?;
+            self.filter.matches(identity).then(|| VmView {
+                identity,
+                vm,
+                findings: judge(vm),
+            })
+        });
+        HostView {
+            taken_at: now,
+            facts: &self.facts,
+            vms: vms.collect(),
+        }
+    }
+
+    /// Refuses a filter that no VM passes.
+    ///
+    /// # Errors
+    /// [`NoSuchVm`], with the VMs there are.
+    pub fn check_filter(&self) -> Result<(), NoSuchVm> {
+        self.filter.check(self.identities.values())
+    }
+
+    /// How many VMs the filter lets pass.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.identities
+            .values()
+            .filter(|vm| self.filter.matches(vm))
+            .count()
+    }
+
+    fn observe(&mut self, observation: &Observation, now: BootTime) {
+        if let Observation::VmSeen(seen) = observation {
+            self.identities.entry(seen.vm).or_insert_with(VmIdentity::unknown);
+        }
+        if let Some(vm) = self.host.apply(observation) {
+            if self.host.vm(&vm).is_some() {
+                self.judge(vm, now);
+            } else {
+                self.bury(vm, now);
+            }
+        }
+    }
+
+    fn judge(&mut self, id: VmId, now: BootTime) {
+        let watched = self.identities.get(&id).is_some_and(|vm| self.filter.matches(vm));
+        let Some(vm) = self.host.vm(&id).filter(|vm| watched && vm.sampled_yet()) else {
+            return;
+        };
+        let findings = judge(vm);
+        self.trust.note(id, vm.confidence());
+        self.pace.judged(id, now, vm.confidence(), &findings);
+        self.tracker
+            .update(id, now, vm.trigger().unwrap_or(now), findings);
+    }
+
+    /// Clears what was raised of a VM, then says that it is gone.
+    fn bury(&mut self, id: VmId, now: BootTime) {
+        self.retract(id, now);
+        if self.identities.get(&id).is_some_and(|vm| self.filter.matches(vm)) {
+            self.say(Some(id), StatusKind::VmGone, now);
+        }
+        self.identities.remove(&id);
+    }
+
+    /// Clears what was raised of a VM under its present identity.
+    fn retract(&mut self, id: VmId, now: BootTime) {
+        self.pace.forget(id);
+        self.trust.forget(id);
+        self.tracker.vm_gone(id, now);
+        self.collect_events(now);
+    }
+
+    /// A finding keeps its id from raised to cleared: where a new owner would change it, what was raised is
+    /// cleared under the old identity first.
+    fn identify(&mut self, id: VmId, pid: u32, discriminator: String, now: BootTime) {
+        let Some(known) = self.identities.get(&id) else {
+            return;
+        };
+        let found = known.resolved(pid, discriminator, self.processes.as_ref());
+        if !same_ids(known, &found) || !self.filter.matches(&found) {
+            self.retract(id, now);
+        }
+        self.identities.insert(id, found);
+        self.judge(id, now);
+    }
+
+    /// Nobody knows whose records were lost: every VM is uncertain until it has been read again.
+    fn lose(&mut self, records: u64, now: BootTime) {
+        self.say(None, StatusKind::Lost { records }, now);
+        let vms: Vec<VmId> = self.host.vms().map(|vm| vm.id()).collect();
+        for vm in vms {
+            self.observe(&Observation::Lost(Lost { vm, at: now }), now);
+        }
+    }
+
+    fn collect_events(&mut self, now: BootTime) {
+        for change in self.tracker.poll(now) {
+            let vm = self
+                .identities
+                .get(&change.vm)
+                .cloned()
+                .unwrap_or_else(VmIdentity::unknown);
+            self.ready.push(Output::Event(Box::new(Event { vm, change })));
+        }
+    }
+
+    fn say(&mut self, vm: Option<VmId>, kind: StatusKind, at: BootTime) {
+        let vm = vm.map(|id| {
+            self.identities
+                .get(&id)
+                .cloned()
+                .unwrap_or_else(VmIdentity::unknown)
+        });
+        self.ready.push(Output::Status(Status { at, vm, kind }));
+    }
+}

@@ -1,0 +1,78 @@
+//! Which VMs are to be read again unasked, and when.
+//!
+//! An ICR or a route that begins to aim at a broken slot makes no recalculation, so a VM with such a slot is
+//! read each second. A VM whose last read was torn is read sooner, until a read succeeds.
+
+use std::collections::BTreeMap;
+
+use probe_apic::{
+    finding::{Confidence, Finding, Severity},
+    id::{BootTime, VmId},
+};
+
+/// Between two reads of a VM with broken or slow destinations, in nanoseconds.
+const WATCHFUL: u64 = 1_000_000_000;
+
+/// Between two reads of a VM whose state is uncertain, in nanoseconds.
+const HEALING: u64 = 100_000_000;
+
+/// The VMs to read again.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    due: BTreeMap<VmId, Appointment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Appointment {
+    every: u64,
+    next: BootTime,
+}
+
+impl Pace {
+    /// Takes note of a VM's judgement. Being judged more often does not put the next read off.
+    pub(super) fn judged(&mut self, vm: VmId, now: BootTime, confidence: Confidence, findings: &[Finding]) {
+        let every = match confidence {
+            Confidence::Uncertain => HEALING,
+            Confidence::Certain if findings.iter().any(is_worth_watching) => WATCHFUL,
+            Confidence::Certain | Confidence::Unobservable => return self.forget(vm),
+        };
+        let fresh = Appointment {
+            every,
+            next: now.plus(every),
+        };
+        let appointment = self.due.entry(vm).or_insert(fresh);
+        if appointment.every != every {
+            *appointment = fresh;
+        }
+    }
+
+    pub(super) fn forget(&mut self, vm: VmId) {
+        self.due.remove(&vm);
+    }
+
+    /// The VMs to read now; each gets its next appointment.
+    pub(super) fn take_due(&mut self, now: BootTime) -> Vec<VmId> {
+        let due = self
+            .due
+            .iter_mut()
+            .filter(|(_, appointment)| appointment.next <= now);
+        due.map(|(vm, appointment)| {
+            appointment.next = now.plus(appointment.every);
+            *vm
+        })
+        .collect()
+    }
+
+    pub(super) fn next_due(&self) -> Option<BootTime> {
+        self.due.values().map(|appointment| appointment.next).min()
+    }
+}
+
+const fn is_worth_watching(finding: &Finding) -> bool {
+    let effect = &finding.effect;
+    matches!(finding.severity, Severity::Warning | Severity::Critical)
+        || effect.lost > 0
+        || effect.misrouted > 0
+        || effect.partial > 0
+        || effect.slow
+}

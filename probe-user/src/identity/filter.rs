@@ -1,0 +1,110 @@
+//! `--vm NAME|UUID|PID`: which VMs are meant.
+
+use super::{VmIdentity, cmdline::canonical_uuid};
+use crate::sink::escape::escape_line;
+
+/// Selects VMs by name, UUID or process id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmFilter {
+    wanted: Option<String>,
+}
+
+/// Nothing matches the filter.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no VM matches `{}`: {}", escape_line(.wanted), list(.present))]
+pub struct NoSuchVm {
+    /// What was asked for.
+    pub wanted: String,
+    /// The VMs there are, as `name (pid PID)`.
+    pub present: Vec<String>,
+}
+
+impl VmFilter {
+    /// A filter for `wanted`; `None` lets every VM pass.
+    #[must_use]
+    pub const fn new(wanted: Option<String>) -> Self {
+        Self { wanted }
+    }
+
+    /// Whether this VM is meant. Names match whole and in their case, UUIDs in any spelling.
+    #[must_use]
+    pub fn matches(&self, vm: &VmIdentity) -> bool {
+        let Some(wanted) = &self.wanted else { return true };
+        vm.name == *wanted
+            || vm.pid.is_some_and(|pid| wanted.parse() == Ok(pid))
+            || vm
+                .uuid
+                .as_ref()
+                .is_some_and(|uuid| canonical_uuid(wanted).as_ref() == Some(uuid))
+    }
+
+    /// Refuses a filter that none of the VMs passes. Without a filter, no VM at all is fine.
+    ///
+    /// # Errors
+    /// [`NoSuchVm`], with the VMs there are.
+    pub fn check<'a>(&self, vms: impl Iterator<Item = &'a VmIdentity> + Clone) -> Result<(), NoSuchVm> {
+        match &self.wanted {
+            Some(wanted) if !vms.clone().any(|vm| self.matches(vm)) => Err(NoSuchVm {
+                wanted: wanted.clone(),
+                present: vms.map(label).collect(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn label(vm: &VmIdentity) -> String {
+    vm.pid
+        .map_or_else(|| vm.name.clone(), |pid| format!("{} (pid {pid})", vm.name))
+}
+
+fn list(present: &[String]) -> String {
+    match present {
+        [] => "there is no VM on this host".to_owned(),
+        _ => format!("there are {}", escape_line(&present.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vm() -> VmIdentity {
+        VmIdentity {
+            name: "web\x1b".to_owned(),
+            uuid: Some("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9".to_owned()),
+            pid: Some(42),
+            ..VmIdentity::unknown()
+        }
+    }
+
+    fn matches(wanted: &str) -> bool {
+        VmFilter::new(Some(wanted.to_owned())).matches(&vm())
+    }
+
+    #[test]
+    fn a_vm_is_found_by_name_uuid_or_pid() {
+        assert!(matches("web\x1b"));
+        assert!(matches("42"));
+        assert!(matches("0A1B2C3D4E5F60718293A4B5C6D7E8F9"));
+        assert!(!matches("web"));
+        assert!(!matches("4"));
+        assert!(VmFilter::default().matches(&vm()));
+    }
+
+    #[test]
+    fn no_match_lists_the_vms_there_are_harmlessly() {
+        let filter = VmFilter::new(Some("db".to_owned()));
+        let error = filter.check([vm()].iter()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no VM matches `db`: there are web\\x1b (pid 42)"
+        );
+        let error = filter.check([].iter()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no VM matches `db`: there is no VM on this host"
+        );
+        assert_eq!(VmFilter::default().check([].iter()), Ok(()));
+    }
+}

@@ -1,0 +1,14 @@
+//! What the host's kernel is, allows and forbids.
+//!
+//! [`support`] collects facts without an opinion, [`preflight`] decides on them, [`obstacle`] says in plain
+//! words why ldrscope cannot look. [`btf`] and [`layout`] find where this kernel keeps what is read,
+//! [`symbols`] which functions and variables it has.
+
+pub mod btf;
+pub mod diagnosis;
+pub mod layout;
+pub mod obstacle;
+pub mod preflight;
+pub mod support;
+pub mod symbols;
+pub mod types;

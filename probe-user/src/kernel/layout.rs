@@ -1,0 +1,271 @@
+//! Where the running kernel keeps what ldrscope reads: one table of members, resolved from BTF.
+//!
+//! A member that ldrscope cannot do without and that is not found, or on which several structures of one
+//! name disagree, refuses the kernel by that member's name. Nothing is looked up by version.
+
+use std::collections::BTreeMap;
+
+use probe_apic::map_rules::MapRules;
+use probe_common::layout::{ABSENT, Layout};
+use thiserror::Error;
+
+use super::btf::{Btf, TypeId};
+
+/// Why a layout could not be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LayoutError {
+    /// No structure of that name has members.
+    #[error("there is no `struct {0}`")]
+    NoStruct(&'static str),
+    /// A member that must be there is not.
+    #[error("`struct {of}` has no member `{member}`")]
+    NoMember {
+        /// The structure.
+        of: &'static str,
+        /// The member's path.
+        member: &'static str,
+    },
+    /// Structures of one name put a member at different places.
+    #[error("the structures named `{of}` disagree on where `{member}` is")]
+    Ambiguous {
+        /// The structure.
+        of: &'static str,
+        /// The member's path.
+        member: &'static str,
+    },
+    /// A member has a width that ldrscope does not know how to read.
+    #[error("`{member}` of `struct {of}` is {bytes} bytes wide")]
+    Width {
+        /// The structure.
+        of: &'static str,
+        /// The member's path.
+        member: &'static str,
+        /// Its width.
+        bytes: u32,
+    },
+}
+
+impl LayoutError {
+    /// The structure or `structure.member` it is about.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::NoStruct(name) => (*name).to_owned(),
+            Self::NoMember { of, member }
+            | Self::Ambiguous { of, member }
+            | Self::Width { of, member, .. } => {
+                format!("{of}.{member}")
+            }
+        }
+    }
+}
+
+/// How the map's mode is kept: this tells the generations apart, where version numbers cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapModeKind {
+    /// `u8 mode`, bits OR-ed together: `keep-disabled` or `overwrite`.
+    Bits,
+    /// `enum kvm_apic_logical_mode logical_mode`: `conflict-disables`.
+    Enum,
+}
+
+impl MapModeKind {
+    /// The rules of a host on which no canary may be made. Only a canary tells `keep-disabled` apart, but no
+    /// kernel that keeps `apic_map_dirty` (5.7 on), which the layout requires, has those rules by itself.
+    #[must_use]
+    pub const fn likely_rules(self) -> MapRules {
+        match self {
+            Self::Bits => MapRules::Overwrite,
+            Self::Enum => MapRules::ConflictDisables,
+        }
+    }
+}
+
+/// A resolved kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Offsets for the kernel-side programs; the symbol addresses are still 0.
+    pub layout: Layout,
+    /// How the map's mode is kept.
+    pub map_mode: MapModeKind,
+    /// Bit of `apicv_inhibit_reasons` -> lower-case name (`enum kvm_apicv_inhibit`); empty where the kernel
+    /// has no such enum (before 5.19).
+    pub inhibit_names: BTreeMap<u32, String>,
+}
+
+/// One structure's candidates, all asked for every member.
+struct Struct<'a> {
+    btf: &'a Btf<'a>,
+    name: &'static str,
+    candidates: Vec<TypeId>,
+}
+
+impl<'a> Struct<'a> {
+    fn find(btf: &'a Btf<'a>, name: &'static str) -> Result<Self, LayoutError> {
+        let candidates = btf.structs(name);
+        if candidates.is_empty() {
+            Err(LayoutError::NoStruct(name))
+        } else {
+            Ok(Self {
+                btf,
+                name,
+                candidates,
+            })
+        }
+    }
+
+    /// Offset and width of a member on which all candidates agree; `None` where none has it.
+    fn lookup(&self, path: &'static str) -> Result<Option<(u32, Option<u32>)>, LayoutError> {
+        let mut answers = self.candidates.iter().map(|&candidate| {
+            let member = self.btf.member(candidate, path)?;
+            Some((member.offset, self.btf.size(member.type_id)))
+        });
+        let first = answers.next().flatten();
+        if answers.all(|answer| answer == first) {
+            Ok(first)
+        } else {
+            Err(LayoutError::Ambiguous {
+                of: self.name,
+                member: path,
+            })
+        }
+    }
+
+    fn required(&self, path: &'static str) -> Result<u32, LayoutError> {
+        let found = self.lookup(path)?;
+        found.map(|(offset, _)| offset).ok_or(LayoutError::NoMember {
+            of: self.name,
+            member: path,
+        })
+    }
+
+    fn optional(&self, path: &'static str) -> Result<u32, LayoutError> {
+        Ok(self.lookup(path)?.map_or(ABSENT, |(offset, _)| offset))
+    }
+
+    /// A required member of exactly that width in bytes.
+    fn scalar(&self, path: &'static str, want: u32) -> Result<u32, LayoutError> {
+        let missing = LayoutError::NoMember {
+            of: self.name,
+            member: path,
+        };
+        match self.lookup(path)?.ok_or(missing)? {
+            (offset, Some(bytes)) if bytes == want => Ok(offset),
+            (_, bytes) => Err(LayoutError::Width {
+                of: self.name,
+                member: path,
+                bytes: bytes.unwrap_or(0),
+            }),
+        }
+    }
+}
+
+/// An optional member of a structure that may itself be missing.
+fn optional(btf: &Btf<'_>, of: &'static str, path: &'static str) -> Result<u32, LayoutError> {
+    Struct::find(btf, of).map_or(Ok(ABSENT), |found| found.optional(path))
+}
+
+/// Resolves every member the kernel side reads.
+///
+/// # Errors
+///
+/// The first member that must be known and is not.
+pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
+    let kvm = Struct::find(btf, "kvm")?;
+    let vcpu = Struct::find(btf, "kvm_vcpu")?;
+    let lapic = Struct::find(btf, "kvm_lapic")?;
+    let map = Struct::find(btf, "kvm_apic_map")?;
+    let (vcpus_are_xarray, kvm_vcpus) = vcpu_table(&kvm)?;
+    let (xa_node_shift, xa_node_slots) = if vcpus_are_xarray {
+        let node = Struct::find(btf, "xa_node")?;
+        (node.scalar("shift", 1)?, node.required("slots")?)
+    } else {
+        (ABSENT, ABSENT)
+    };
+    let (map_mode, map_mode_bytes, mode_offset) = map_mode(&map)?;
+    let layout = Layout {
+        kvm_vm_list: kvm.scalar("vm_list", 16)?,
+        kvm_online_vcpus: kvm.scalar("online_vcpus", 4)?,
+        kvm_vcpus,
+        vcpus_are_xarray: u32::from(vcpus_are_xarray),
+        xa_node_shift,
+        xa_node_slots,
+        kvm_userspace_pid: kvm.scalar("userspace_pid", 4)?,
+        kvm_mm: kvm.optional("mm")?,
+        mm_owner: optional(btf, "mm_struct", "owner")?,
+        task_tgid: optional(btf, "task_struct", "tgid")?,
+        kvm_debugfs_dentry: kvm.optional("debugfs_dentry")?,
+        dentry_name: optional(btf, "dentry", "d_name.name")?,
+        kvm_apic_map: kvm.scalar("arch.apic_map", 8)?,
+        kvm_apic_map_dirty: kvm.scalar("arch.apic_map_dirty", 4)?,
+        kvm_apicv_inhibits: kvm.optional("arch.apicv_inhibit_reasons")?,
+        kvm_irqchip_mode: kvm.scalar("arch.irqchip_mode", 4)?,
+        kvm_x2apic_format: kvm.scalar("arch.x2apic_format", 1)?,
+        kvm_broadcast_quirk: kvm.scalar("arch.x2apic_broadcast_quirk_disabled", 1)?,
+        kvm_vioapic: kvm.optional("arch.vioapic")?,
+        ioapic_redirtbl: optional(btf, "kvm_ioapic", "redirtbl")?,
+        vcpu_kvm: vcpu.scalar("kvm", 8)?,
+        vcpu_id: vcpu.scalar("vcpu_id", 4)?,
+        vcpu_idx: vcpu.scalar("vcpu_idx", 4)?,
+        vcpu_apic: vcpu.scalar("arch.apic", 8)?,
+        vcpu_apic_base: vcpu.scalar("arch.apic_base", 8)?,
+        vcpu_rip: guest_rip(&vcpu)?,
+        lapic_vcpu: lapic.scalar("vcpu", 8)?,
+        lapic_sw_enabled: lapic.scalar("sw_enabled", 1)?,
+        lapic_regs: lapic.scalar("regs", 8)?,
+        lapic_apicv_active: lapic.optional("apicv_active")?,
+        map_mode: mode_offset,
+        map_mode_bytes,
+        map_max_apic_id: map.scalar("max_apic_id", 4)?,
+        map_slots: map.required("xapic_flat_map")?,
+        map_physical: map.required("phys_map")?,
+        ..Layout::UNSET
+    };
+    Ok(Resolved {
+        layout,
+        map_mode,
+        inhibit_names: inhibit_names(btf),
+    })
+}
+
+/// The vCPU table: an xarray from 5.17 on (commit c5b077549136), a plain array before.
+fn vcpu_table(kvm: &Struct<'_>) -> Result<(bool, u32), LayoutError> {
+    if let Some((offset, _)) = kvm.lookup("vcpu_array.xa_head")? {
+        return Ok((true, offset));
+    }
+    Ok((false, kvm.required("vcpus")?))
+}
+
+fn map_mode(map: &Struct<'_>) -> Result<(MapModeKind, u32, u32), LayoutError> {
+    if map.lookup("logical_mode")?.is_some() {
+        return Ok((MapModeKind::Enum, 4, map.scalar("logical_mode", 4)?));
+    }
+    Ok((MapModeKind::Bits, 1, map.scalar("mode", 1)?))
+}
+
+/// The guest's instruction pointer: a member of its own on 7.3, before that `regs[VCPU_REGS_RIP]`, behind the
+/// sixteen general registers (`enum kvm_reg`).
+fn guest_rip(vcpu: &Struct<'_>) -> Result<u32, LayoutError> {
+    const VCPU_REGS_RIP: u32 = 16;
+    if let Some((offset, _)) = vcpu.lookup("arch.rip")? {
+        return Ok(offset);
+    }
+    let rip = vcpu.lookup("arch.regs")?.and_then(|(offset, bytes)| {
+        let holds_rip = bytes? > VCPU_REGS_RIP * 8;
+        offset.checked_add(VCPU_REGS_RIP * 8).filter(|_| holds_rip)
+    });
+    Ok(rip.unwrap_or(ABSENT))
+}
+
+fn inhibit_names(btf: &Btf<'_>) -> BTreeMap<u32, String> {
+    const PREFIX: &str = "APICV_INHIBIT_REASON_";
+    let reasons = btf.enumerators("kvm_apicv_inhibit").into_iter();
+    let named = reasons.filter_map(|(name, bit)| {
+        let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+        Some((u32::try_from(bit).ok().filter(|&bit| bit < 64)?, name))
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Reads this kernel's type information and resolves the layout from it.
+
+use std::{fs, io::ErrorKind, path::Path};
+
+use super::{
+    btf::Btf,
+    layout::{self, Resolved},
+    obstacle::Obstacle,
+    support::{KVM_BTF, VMLINUX_BTF},
+};
+
+/// Resolves the layout from the kernel's BTF and, where KVM is a module, the module's on top of it; or from
+/// `named` in the module's place.
+///
+/// # Errors
+///
+/// `no-btf` where a file is missing, `unknown-layout` where it cannot be used or lacks a member.
+pub fn resolve(named: Option<&Path>) -> Result<Resolved, Obstacle> {
+    let vmlinux = Path::new(VMLINUX_BTF);
+    let base = read(vmlinux)?;
+    let module = Path::new(KVM_BTF);
+    // A kernel with KVM built in has no file for it: its types are among the kernel's own.
+    let path = named.or_else(|| module.exists().then_some(module));
+    let split = path.map(read).transpose()?;
+    let btf = Btf::parse(&base, split.as_deref()).map_err(|error| Obstacle::BtfUnreadable {
+        path: path.unwrap_or(vmlinux).to_owned(),
+        source: error.into(),
+    })?;
+    layout::resolve(&btf).map_err(|error| Obstacle::FieldMissing { path: error.path() })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Obstacle> {
+    fs::read(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Obstacle::NoBtf {
+            path: path.to_owned(),
+        },
+        _ => Obstacle::BtfUnreadable {
+            path: path.to_owned(),
+            source: error.into(),
+        },
+    })
+}

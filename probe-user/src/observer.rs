@@ -1,0 +1,502 @@
+//! The observer: a running host as a stream of reports, ready for the analysis.
+//!
+//! Hooks first, then the scan of VMs that exist already, then both are one stream. Events only say that a
+//! VM changed; its state is read off the guest's path, once for all events that wait. After any loss every
+//! VM is read again. Canaries, this copy's or another's, are kept out.
+
+mod canary;
+mod census;
+mod ingest;
+mod sample;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+};
+
+use probe_apic::{
+    id::{BootTime, VmId},
+    map_rules::MapRules,
+    observation::{Lost, Observation, Origin, VmGone, VmSeen},
+};
+use probe_common::decode::{Decoded, Kind};
+
+use self::{
+    census::{Census, Resident, Standing},
+    sample::Reading,
+};
+use crate::{
+    bpf::{
+        probe::{Probe, ProbeOptions},
+        window::Adopt,
+    },
+    clock,
+    kernel::{
+        layout::MapModeKind, obstacle::Obstacle, preflight, support::KernelSupport, symbols::Symbols, types,
+    },
+};
+
+/// Which functions of KVM are hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookSet {
+    /// Completed recalculations and cold entry points only.
+    Cold,
+    /// Every single register write as well.
+    Precise,
+    /// `Precise` where APICv/AVIC keeps those functions quiet, else `Cold`.
+    Auto,
+}
+
+impl HookSet {
+    /// With APICv or AVIC the functions of the precise hooks are quiet: hardware handles EOI, TPR and most
+    /// ICR writes.
+    fn wants_precise(self, support: &KernelSupport) -> bool {
+        match self {
+            Self::Cold => false,
+            Self::Precise => true,
+            Self::Auto => support.apic_virtualization == Some(true),
+        }
+    }
+}
+
+/// How to observe.
+#[derive(Clone, Debug)]
+pub struct ObserverOptions {
+    /// The hook set.
+    pub hooks: HookSet,
+    /// Whether to prove the hooks with a canary VM.
+    pub canary: bool,
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Whether the kernel side logs.
+    pub bpf_log: bool,
+    /// A BTF file to use in place of the kvm module's own.
+    pub btf: Option<PathBuf>,
+}
+
+/// What the observer found out about the host.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// The kernel's release string.
+    pub kernel: String,
+    /// `amd`, `intel` or `unknown`.
+    pub kvm_vendor: String,
+    /// The map rules, `None` where unknown.
+    pub map_rules: Option<MapRules>,
+    /// The hook set as chosen: `cold` or `precise`.
+    pub hooks: &'static str,
+    /// Bit of `apicv_inhibit_reasons` -> lower-case name.
+    pub inhibit_names: BTreeMap<u32, String>,
+}
+
+/// What the observer reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// For the analysis.
+    Observation(Observation),
+    /// The process that owns a VM.
+    Process {
+        /// The VM.
+        vm: VmId,
+        /// The owner's process id.
+        pid: u32,
+        /// The thread that made the VM.
+        creator_tid: u32,
+        /// Tells apart the VMs of one process; goes into ids only, never shown.
+        discriminator: String,
+    },
+    /// Ring records lost since the last report.
+    Dropped {
+        /// How many.
+        records: u64,
+    },
+}
+
+/// What is left to take in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backlog {
+    /// Nothing.
+    None,
+    /// More may wait already: drain again before sleeping.
+    More,
+    /// A VM was changing while it was read. The event of its recalculation will come; where it does not,
+    /// drain again at this time.
+    Torn(BootTime),
+}
+
+/// How soon a VM that was changing while it was read is read again, in nanoseconds.
+const TORN_RETRY_NS: u64 = 2_000_000;
+/// How long a VM may keep changing while it is read before it is reported as torn, in nanoseconds.
+const TORN_GRACE_NS: u64 = 20_000_000;
+/// Events taken from the ring before the VMs they name are read.
+const BATCH: usize = 16_384;
+/// Walks of KVM's list before a list that changes all the time is taken as far as it was read.
+const WALKS: u32 = 50;
+/// How long a VM that was born may take to appear on KVM's list, in nanoseconds.
+const LISTING_GRACE_NS: u64 = 1_000_000_000;
+
+/// A host being observed.
+pub struct Observer {
+    probe: Probe,
+    facts: HostFacts,
+    map_mode: MapModeKind,
+    census: Census,
+    /// Events that arrived while the canary was being watched.
+    early: Vec<Decoded>,
+    /// The last drain stopped at its limit.
+    more: bool,
+    list_is_stale: bool,
+    dropped: u64,
+    undecodable: u64,
+    untracked: u64,
+}
+
+impl Observer {
+    /// Checks the host, loads and attaches the kernel side, and proves it with a canary. The VMs that exist
+    /// are reported by the first [`Self::drain`].
+    ///
+    /// # Errors
+    ///
+    /// The [`Obstacle`] that stands in the way.
+    pub fn open(options: &ObserverOptions) -> Result<Self, Obstacle> {
+        let support = KernelSupport::probe();
+        preflight::check(&support, options.btf.is_some())?;
+        let symbols = Symbols::read()
+            .map_err(|error| Obstacle::internal("reading the kernel's list of symbols", error))?;
+        let mut resolved = types::resolve(options.btf.as_deref())?;
+        symbols.locate(&mut resolved.layout)?;
+        let precise = options.hooks.wants_precise(&support);
+        let probe_options = ProbeOptions {
+            ring_bytes: options.ring_bytes,
+            precise,
+            log: options.bpf_log,
+        };
+        let mut probe = Probe::load(probe_options, &resolved.layout, &symbols)?;
+        let mut early = Vec::new();
+        let map_rules = if options.canary {
+            canary::prove(&mut probe, resolved.map_mode, precise, &mut early)?
+        } else {
+            resolved.map_mode.likely_rules()
+        };
+        let facts = HostFacts {
+            kernel: support.release,
+            kvm_vendor: support.vendor.name().to_owned(),
+            map_rules: Some(map_rules),
+            hooks: if precise { "precise" } else { "cold" },
+            inhibit_names: resolved.inhibit_names,
+        };
+        Ok(Self {
+            probe,
+            facts,
+            map_mode: resolved.map_mode,
+            census: Census::default(),
+            early,
+            more: false,
+            list_is_stale: true,
+            dropped: 0,
+            undecodable: 0,
+            untracked: 0,
+        })
+    }
+
+    /// What was found out about the host.
+    #[must_use]
+    pub const fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
+    /// Readable when events wait.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.probe.ring.as_fd()
+    }
+
+    /// Everything that waits, and the reads it makes necessary. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel no longer lets itself be read.
+    pub fn drain(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        let mut events = std::mem::take(&mut self.early);
+        self.more = self.probe.ring.drain(BATCH, &mut events);
+        self.probe.flush_log();
+        self.note_losses(out)?;
+        for event in &events {
+            self.take_event(event, out);
+        }
+        if self.list_is_stale {
+            self.list_is_stale = !self.scan(out)?;
+        }
+        for (kvm, vm) in self.census.stale() {
+            self.read_again(kvm, vm, out)?;
+        }
+        Ok(())
+    }
+
+    /// What the last [`Self::drain`] or [`Self::refresh`] left.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        match self.more || self.list_is_stale {
+            true => Backlog::More,
+            false if self.census.any_torn() => Backlog::Torn(clock::now().plus(TORN_RETRY_NS)),
+            false => Backlog::None,
+        }
+    }
+
+    /// Reads one VM again, now.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel no longer lets itself be read.
+    pub fn refresh(&mut self, vm: VmId, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        match self.census.address(vm) {
+            Some(kvm) => self.read_again(kvm, vm, out),
+            None => Ok(()),
+        }
+    }
+
+    /// After any loss nothing that is known can be trusted, births and ends included.
+    fn note_losses(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        let dropped = self
+            .probe
+            .counters
+            .dropped()
+            .map_err(|error| unreadable(error.into()))?;
+        let undecodable = self.probe.ring.undecodable();
+        let lost = (dropped - self.dropped) + (undecodable - self.undecodable);
+        (self.dropped, self.undecodable) = (dropped, undecodable);
+        if lost > 0 {
+            let at = clock::now();
+            out.push(Report::Dropped { records: lost });
+            for (kvm, vm) in self.census.all() {
+                if self
+                    .census
+                    .get(kvm, vm)
+                    .is_some_and(|resident| resident.standing == Standing::Reported)
+                {
+                    out.push(Report::Observation(Observation::Lost(Lost { vm, at })));
+                }
+            }
+            self.census.doubt_all(at);
+            self.list_is_stale = true;
+        }
+        let untracked = self
+            .probe
+            .counters
+            .untracked()
+            .map_err(|error| unreadable(error.into()))?;
+        if untracked > self.untracked {
+            log::error!(
+                "{} VMs are not observed: there are more VMs than ldrscope keeps track of",
+                untracked
+            );
+            self.untracked = untracked;
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: &Decoded, out: &mut Vec<Report>) {
+        let at = BootTime(event.at);
+        let Some(generation) = event.generation else {
+            // The kernel side does not know this VM: the scan has not come by yet.
+            self.list_is_stale = true;
+            return;
+        };
+        let vm = VmId(generation);
+        if event.kind == Kind::VmGone {
+            self.end(event.kvm, vm, at, out);
+            return;
+        }
+        if self.census.get(event.kvm, vm).is_none() {
+            if event.kind != Kind::VmBorn {
+                // Its birth was lost, or came before an end that was reported: reading it will tell.
+                self.list_is_stale = true;
+                return;
+            }
+            let standing = Standing::of_owner(&ingest::comm(event));
+            let owner = (standing == Standing::Reported).then_some(event.tgid);
+            self.enter(
+                event.kvm,
+                Resident {
+                    owner,
+                    ..Resident::new(vm, at, Origin::Birth, standing)
+                },
+                out,
+            );
+            if standing == Standing::Reported {
+                out.push(process(vm, event.tgid, event.tid, String::new()));
+            }
+        }
+        let Some(resident) = self.census.get(event.kvm, vm) else {
+            return;
+        };
+        resident.stale_since.get_or_insert(at);
+        if resident.standing == Standing::Reported
+            && let Some(touched) = ingest::touched(event, vm)
+        {
+            out.push(Report::Observation(Observation::Touched(touched)));
+        }
+    }
+
+    fn enter(&mut self, kvm: u64, resident: Resident, out: &mut Vec<Report>) {
+        if let Some(before) = self.census.enter(kvm, resident) {
+            report_end(&before, resident.at, out);
+        }
+        if resident.standing == Standing::Reported {
+            out.push(seen(&resident));
+        }
+    }
+
+    fn end(&mut self, kvm: u64, vm: VmId, at: BootTime, out: &mut Vec<Report>) {
+        if let Some(resident) = self.census.leave(kvm, vm) {
+            report_end(&resident, at, out);
+        }
+    }
+
+    /// Walks KVM's list and enters every VM that is not known. False where the list would not hold still.
+    fn scan(&mut self, out: &mut Vec<Report>) -> Result<bool, Obstacle> {
+        for _ in 0..WALKS {
+            let mut node = 0;
+            let torn = loop {
+                let list = self
+                    .probe
+                    .copier
+                    .list(node)
+                    .map_err(|error| unreadable(error.into()))?;
+                for &kvm in &list.vms[..list.count as usize] {
+                    self.adopt(kvm, out)?;
+                }
+                node = list.next;
+                if list.torn != 0 || node == 0 {
+                    break list.torn != 0;
+                }
+            };
+            if !torn {
+                return Ok(true);
+            }
+        }
+        log::debug!("KVM's list of VMs changed during every one of {WALKS} walks; it is walked again");
+        Ok(false)
+    }
+
+    fn adopt(&mut self, kvm: u64, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        let copy = self
+            .probe
+            .copier
+            .vm(kvm, 0, 0, Adopt::Yes)
+            .map_err(|error| unreadable(error.into()))?;
+        let vm = VmId(copy.before.generation);
+        if copy.made == 0 || self.census.get(kvm, vm).is_some() {
+            return Ok(());
+        }
+        let owner = if copy.owner_tgid != 0 {
+            copy.owner_tgid
+        } else {
+            copy.creator_tid
+        };
+        let standing = Standing::of_owner(&comm_of(owner));
+        self.enter(kvm, Resident::new(vm, clock::now(), Origin::Scan, standing), out);
+        Ok(())
+    }
+
+    fn read_again(&mut self, kvm: u64, vm: VmId, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        let reading = sample::read(&mut self.probe.copier, kvm, Some(vm.0), Adopt::No);
+        let now = clock::now();
+        match reading.map_err(|error| unreadable(error.into()))? {
+            None => self.end(kvm, vm, now, out),
+            Some(reading) => self.take_reading(kvm, vm, reading, now, out),
+        }
+        Ok(())
+    }
+
+    fn take_reading(&mut self, kvm: u64, vm: VmId, reading: Reading, now: BootTime, out: &mut Vec<Report>) {
+        let map_mode = self.map_mode;
+        let Some(resident) = self.census.get(kvm, vm) else {
+            return;
+        };
+        if reading.linked {
+            resident.listed = true;
+        } else if resident.listed || now.since(resident.at) > LISTING_GRACE_NS {
+            // It ended, or its creation failed: the event of its end may never come.
+            self.end(kvm, vm, now, out);
+            return;
+        }
+        if !reading.steady {
+            let torn_since = *resident.torn_since.get_or_insert(now);
+            if now.since(torn_since) < TORN_GRACE_NS {
+                resident.stale_since.get_or_insert(now);
+                return;
+            }
+        }
+        resident.torn_since = None;
+        let trigger = resident.stale_since.take().unwrap_or(now);
+        if !reading.linked {
+            resident.stale_since = Some(trigger);
+        }
+        if reading.canary {
+            resident.standing = Standing::Canary;
+        }
+        if resident.standing == Standing::HeldBack && reading.vcpus() > 1 {
+            resident.standing = Standing::Reported;
+            out.push(seen(resident));
+        }
+        if resident.standing != Standing::Reported {
+            return;
+        }
+        let owner = if reading.owner_tgid != 0 {
+            reading.owner_tgid
+        } else {
+            reading.creator_tid
+        };
+        if resident.owner != Some(owner) || !resident.named {
+            (resident.owner, resident.named) = (Some(owner), true);
+            out.push(process(
+                vm,
+                owner,
+                reading.creator_tid,
+                reading.debugfs_name.clone(),
+            ));
+        }
+        out.push(Report::Observation(Observation::Sample(
+            reading.into_sample(now, trigger, map_mode),
+        )));
+    }
+}
+
+fn process(vm: VmId, pid: u32, creator_tid: u32, discriminator: String) -> Report {
+    Report::Process {
+        vm,
+        pid,
+        creator_tid,
+        discriminator,
+    }
+}
+
+fn report_end(resident: &Resident, at: BootTime, out: &mut Vec<Report>) {
+    if resident.standing == Standing::Reported {
+        out.push(Report::Observation(Observation::VmGone(VmGone {
+            vm: resident.vm,
+            at,
+        })));
+    }
+}
+
+fn seen(resident: &Resident) -> Report {
+    let Resident { vm, at, origin, .. } = *resident;
+    Report::Observation(Observation::VmSeen(VmSeen { vm, at, origin }))
+}
+
+/// The name of a process; empty where it is gone.
+fn comm_of(pid: u32) -> String {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+    comm.map_or_else(|_| String::new(), |comm| comm.trim_end().to_owned())
+}
+
+fn unreadable(source: Box<dyn std::error::Error + Send + Sync>) -> Obstacle {
+    Obstacle::Internal {
+        doing: "reading the kernel's state",
+        source,
+    }
+}

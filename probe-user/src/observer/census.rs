@@ -1,0 +1,138 @@
+//! Which VMs exist, what became known of each, and which of them must be read (again).
+//!
+//! Keyed by the address of `struct kvm`, always together with the birth number: kernels reuse addresses.
+
+use std::collections::BTreeMap;
+
+use probe_apic::{
+    id::{BootTime, VmId},
+    observation::Origin,
+};
+
+/// One VM on the host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resident {
+    /// Its identity.
+    pub(super) vm: VmId,
+    /// When it was born or found.
+    pub(super) at: BootTime,
+    /// How it became known.
+    pub(super) origin: Origin,
+    /// Whether it was ever seen on KVM's list; a creation that failed never is.
+    pub(super) listed: bool,
+    /// What is to be said of it.
+    pub(super) standing: Standing,
+    /// The process last reported as its owner.
+    pub(super) owner: Option<u32>,
+    /// Whether its name in debugfs has been reported along with its owner.
+    pub(super) named: bool,
+    /// Since when every read of it was torn.
+    pub(super) torn_since: Option<BootTime>,
+    /// The event for which it must be read; `None` if what is known is up to date.
+    pub(super) stale_since: Option<BootTime>,
+}
+
+impl Resident {
+    /// A VM of which nothing was read yet.
+    pub(super) const fn new(vm: VmId, at: BootTime, origin: Origin, standing: Standing) -> Self {
+        Self {
+            vm,
+            at,
+            origin,
+            listed: false,
+            standing,
+            owner: None,
+            named: false,
+            torn_since: None,
+            stale_since: Some(at),
+        }
+    }
+}
+
+/// The process name of every copy of ldrscope.
+const OWN_NAME: &str = "ldrscope";
+
+/// What is to be said of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Made by an ldrscope: held back until its LAPIC shows whether it is a canary.
+    HeldBack,
+    /// Reported.
+    Reported,
+    /// A canary: never reported.
+    Canary,
+}
+
+impl Standing {
+    /// What is to be said of a VM made by a process of that name, before its LAPIC was read.
+    pub(super) fn of_owner(comm: &str) -> Self {
+        if comm == OWN_NAME {
+            Self::HeldBack
+        } else {
+            Self::Reported
+        }
+    }
+}
+
+/// All VMs on the host.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    residents: BTreeMap<u64, Resident>,
+}
+
+impl Census {
+    /// The VM at that address, if it is still that VM.
+    pub(super) fn get(&mut self, kvm: u64, vm: VmId) -> Option<&mut Resident> {
+        self.residents.get_mut(&kvm).filter(|resident| resident.vm == vm)
+    }
+
+    /// Enters a VM; returns another one that had the address before and whose end was not seen.
+    pub(super) fn enter(&mut self, kvm: u64, resident: Resident) -> Option<Resident> {
+        self.residents.insert(kvm, resident)
+    }
+
+    /// Takes a VM out, if it is still that VM.
+    pub(super) fn leave(&mut self, kvm: u64, vm: VmId) -> Option<Resident> {
+        self.get(kvm, vm)?;
+        self.residents.remove(&kvm)
+    }
+
+    /// The address of a VM.
+    pub(super) fn address(&self, vm: VmId) -> Option<u64> {
+        self.residents
+            .iter()
+            .find(|(_, resident)| resident.vm == vm)
+            .map(|(&kvm, _)| kvm)
+    }
+
+    /// Marks every VM as to be read.
+    pub(super) fn doubt_all(&mut self, at: BootTime) {
+        for resident in self.residents.values_mut() {
+            resident.stale_since.get_or_insert(at);
+        }
+    }
+
+    /// Whether a VM waits for a read that is not torn.
+    pub(super) fn any_torn(&self) -> bool {
+        self.residents
+            .values()
+            .any(|resident| resident.torn_since.is_some())
+    }
+
+    /// VMs that must be read.
+    pub(super) fn stale(&self) -> Vec<(u64, VmId)> {
+        let stale = self
+            .residents
+            .iter()
+            .filter(|(_, resident)| resident.stale_since.is_some());
+        stale.map(|(&kvm, resident)| (kvm, resident.vm)).collect()
+    }
+
+    /// All VMs.
+    pub(super) fn all(&self) -> Vec<(u64, VmId)> {
+        self.residents
+            .iter()
+            .map(|(&kvm, resident)| (kvm, resident.vm))
+            .collect()
+    }
+}

@@ -1,0 +1,41 @@
+//! Everything that is printed: the only place that formats or serializes.
+//!
+//! Live output goes through [`Sink`] ([`text`], [`jsonl`]); a snapshot is written whole
+//! ([`snapshot_table`], [`snapshot_json`]). Text for people lives in [`phrase`], messages in [`message`].
+//! Whatever a guest or an operator named passes [`escape`].
+
+pub mod convert;
+pub mod doctor;
+pub mod escape;
+pub mod json;
+pub mod jsonl;
+pub mod message;
+pub mod phrase;
+pub mod snapshot_json;
+pub mod snapshot_table;
+pub mod terminal;
+pub mod text;
+
+use std::io;
+
+use crate::{clock::WallClock, engine::output::Output};
+
+/// Takes what the engine says, as it happens.
+pub trait Sink {
+    /// Writes one output; `wall` is the wall clock of the moment.
+    ///
+    /// # Errors
+    /// When the writer fails; a closed pipe is [`io::ErrorKind::BrokenPipe`].
+    fn emit(&mut self, output: &Output, wall: WallClock) -> io::Result<()>;
+
+    /// Hands everything on.
+    ///
+    /// # Errors
+    /// As for [`Self::emit`].
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Standard output could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+pub struct OutputError(#[from] pub io::Error);

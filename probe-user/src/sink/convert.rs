@@ -1,0 +1,234 @@
+//! Domain values into JSON messages. The only place that knows both.
+
+use probe_apic::{
+    aim::Aim,
+    cause::Cause,
+    finding::{Confidence, Evidence, Finding},
+    id::{Slot, VcpuIdx},
+    map::LogicalAndPhysicalMap,
+    observation::VcpuSample,
+    vm::Vm,
+};
+
+use super::message;
+use crate::{
+    clock::WallClock,
+    engine::{
+        output::{Event, Status, StatusKind},
+        view::{HostView, VmView},
+    },
+    identity::{VmIdentity, finding_id::finding_id},
+};
+
+/// The whole host as one document.
+#[must_use]
+pub fn snapshot(host: &HostView<'_>, wall: WallClock) -> message::Snapshot {
+    message::Snapshot {
+        schema: message::Snapshot::SCHEMA,
+        taken_at: wall.rfc3339(host.taken_at),
+        host: message::Host {
+            kernel: host.facts.kernel.clone(),
+            kvm_vendor: host.facts.kvm_vendor.clone(),
+            map_rules: host.facts.map_rules.map_or("unknown", |rules| rules.name()),
+        },
+        vms: host.vms.iter().map(|view| vm(view, host, wall)).collect(),
+    }
+}
+
+/// One event line.
+#[must_use]
+pub fn event(event: &Event, wall: WallClock) -> message::Event {
+    message::Event {
+        schema: message::Event::SCHEMA,
+        time: wall.rfc3339(event.change.at),
+        event: event.change.kind.name(),
+        vm: vm_ref(&event.vm),
+        finding: finding(&event.vm, &event.change.finding, wall),
+        latency_us: event.change.latency_nanos / 1_000,
+    }
+}
+
+/// One status line.
+#[must_use]
+pub fn status(status: &Status, wall: WallClock) -> message::Status {
+    message::Status {
+        schema: message::Status::SCHEMA,
+        time: wall.rfc3339(status.at),
+        status: status.kind.name(),
+        vm: status.vm.as_ref().map(vm_ref),
+        records: match status.kind {
+            StatusKind::Lost { records } => Some(records),
+            StatusKind::Uncertain | StatusKind::Certain | StatusKind::VmGone => None,
+        },
+    }
+}
+
+fn vm(view: &VmView<'_>, host: &HostView<'_>, wall: WallClock) -> message::Vm {
+    let vm = view.vm;
+    message::Vm {
+        vm: vm_ref(view.identity),
+        confidence: vm.confidence().name(),
+        vcpus: vm.vcpus().iter().map(vcpu).collect(),
+        map: maps(vm),
+        apicv: message::Apicv {
+            inhibits: inhibits(vm.apicv_inhibits(), host),
+        },
+        aimed: vm.logical_aims().map(aimed).collect(),
+        findings: view
+            .findings
+            .iter()
+            .map(|f| finding(view.identity, f, wall))
+            .collect(),
+    }
+}
+
+fn vm_ref(vm: &VmIdentity) -> message::VmRef {
+    message::VmRef {
+        name: vm.name.clone(),
+        uuid: vm.uuid.clone(),
+        vmm: vm.vmm.clone(),
+        pid: vm.pid,
+    }
+}
+
+fn vcpu(vcpu: &VcpuSample) -> message::Vcpu {
+    let lapic = &vcpu.lapic;
+    message::Vcpu {
+        vcpu_id: vcpu.id.0,
+        apic_id: lapic.apic_id().0,
+        mode: lapic.mode().name(),
+        hw_enabled: lapic.hw_enabled(),
+        sw_enabled: lapic.sw_enabled,
+        ldr: lapic.ldr.0,
+        dfr: lapic.dfr.0,
+        svr: lapic.svr.0,
+        apic_base: lapic.apic_base.0,
+    }
+}
+
+/// A VM that was never read, or whose LAPICs are not in KVM, has no maps; a NULL map is one of mode `none`.
+fn maps(vm: &Vm) -> message::Maps {
+    let observable = vm.sampled_yet() && vm.confidence() != Confidence::Unobservable;
+    message::Maps {
+        published: observable.then(|| map(vm, vm.published())),
+        rebuilt: vm
+            .rebuild()
+            .filter(|_| observable)
+            .map(|rebuild| map(vm, rebuild.map.as_ref())),
+        agrees: vm.agrees(),
+    }
+}
+
+fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
+    let Some(map) = map else {
+        return message::Map {
+            mode: "none",
+            slots: Vec::new(),
+            physical: Vec::new(),
+        };
+    };
+    // A published map can hold a vCPU that the sample does not: one that is being made or torn down.
+    let owner = |idx: &VcpuIdx| vm.vcpu_id(*idx).map(|id| id.0);
+    message::Map {
+        mode: map.mode.name(),
+        slots: map
+            .slots
+            .iter()
+            .filter_map(|(at, idx)| {
+                Some(message::SlotEntry {
+                    slot: slot(at),
+                    vcpu_id: owner(idx)?,
+                })
+            })
+            .collect(),
+        physical: map
+            .physical
+            .iter()
+            .filter_map(|(id, idx)| {
+                Some(message::PhysicalEntry {
+                    apic_id: id.0,
+                    vcpu_id: owner(idx)?,
+                })
+            })
+            .collect(),
+    }
+}
+
+/// The names of the bits that are set; a bit that the kernel's own types do not name is shown by number.
+#[must_use]
+pub fn inhibits(mask: u64, host: &HostView<'_>) -> Vec<String> {
+    (0..u64::BITS)
+        .filter(|bit| mask & (1 << bit) != 0)
+        .map(|bit| {
+            host.facts
+                .inhibit_names
+                .get(&bit)
+                .cloned()
+                .unwrap_or_else(|| format!("bit-{bit}"))
+        })
+        .collect()
+}
+
+const fn slot(slot: &Slot) -> message::Slot {
+    message::Slot {
+        cluster: slot.cluster,
+        bit: slot.bit,
+    }
+}
+
+fn aimed(aim: &Aim) -> message::Aimed {
+    message::Aimed {
+        source: aim.source.name(),
+        index: aim.index,
+        dest: aim.dest,
+        vector: aim.vector,
+    }
+}
+
+fn finding(vm: &VmIdentity, finding: &Finding, wall: WallClock) -> message::Finding {
+    message::Finding {
+        id: finding_id(vm, &finding.key),
+        rule: finding.key.rule.name(),
+        severity: finding.severity.name(),
+        vcpus: finding.vcpus.iter().map(|id| id.0).collect(),
+        slots: finding.slots.iter().map(slot).collect(),
+        since: finding.since.map(|at| wall.rfc3339(at)),
+        summary: finding.summary.clone(),
+        confidence: finding.confidence.name(),
+        suspected: finding.suspected,
+        effect: message::Effect {
+            lost: finding.effect.lost,
+            misrouted: finding.effect.misrouted,
+            partial: finding.effect.partial,
+            slow: finding.effect.slow,
+        },
+        evidence: finding.evidence.iter().map(evidence).collect(),
+        cause: finding.cause.as_ref().map(cause),
+    }
+}
+
+fn evidence(evidence: &Evidence) -> message::Evidence {
+    let lapic = &evidence.lapic;
+    message::Evidence {
+        vcpu_id: evidence.vcpu_id.0,
+        apic_id: lapic.apic_id().0,
+        ldr: lapic.ldr.0,
+        dfr: lapic.dfr.0,
+        svr: lapic.svr.0,
+        apic_base: lapic.apic_base.0,
+    }
+}
+
+fn cause(cause: &Cause) -> message::Cause {
+    message::Cause {
+        route: cause.route.name(),
+        vcpu_id: cause.vcpu_id.map(|id| id.0),
+        tid: cause.task.as_ref().map(|task| task.tid),
+        comm: cause.task.as_ref().map(|task| task.comm.clone()),
+        register: cause.register.map(|register| register.name()),
+        old: cause.old,
+        new: cause.new,
+        guest_rip: cause.guest_rip,
+        certain: cause.certain,
+    }
+}

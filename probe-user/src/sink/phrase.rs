@@ -1,0 +1,247 @@
+//! Domain values in words, for people: slots, effects, causes, registers, lists of vCPUs.
+
+use probe_apic::{
+    aim::{Aim, AimSource},
+    cause::{Cause, Register, Route},
+    finding::{Confidence, Effect, Evidence, Finding},
+    id::Slot,
+};
+
+use super::escape::escape_line;
+use crate::identity::VmIdentity;
+
+/// `web (pid 42)`, safe to print.
+#[must_use]
+pub fn vm(vm: &VmIdentity) -> String {
+    let name = escape_line(&vm.name);
+    match vm.pid {
+        Some(pid) if name != format!("pid {pid}") => format!("{name} (pid {pid})"),
+        _ => name.into_owned(),
+    }
+}
+
+/// Ascending numbers with runs of three or more joined: `0-15, 17`.
+#[must_use]
+pub fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let words = runs.iter().map(|(first, last)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first}-{last}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// `vCPU 3` or `vCPUs 0-15`.
+#[must_use]
+pub fn vcpus(ids: &[u32]) -> String {
+    let noun = if ids.len() == 1 { "vCPU" } else { "vCPUs" };
+    format!("{noun} {}", ranges(ids.iter().copied()))
+}
+
+/// `3` for flat bit 3 or bit 3 of cluster 0, `2:3` for bit 3 of cluster 2.
+#[must_use]
+pub fn slot(slot: Slot) -> String {
+    match slot.cluster {
+        0 => slot.bit.to_string(),
+        cluster => format!("{cluster}:{}", slot.bit),
+    }
+}
+
+/// `slots 0, 1, 2:3`; nothing for none.
+#[must_use]
+pub fn slots(slots: &[Slot]) -> Option<String> {
+    let noun = match slots.len() {
+        0 => return None,
+        1 => "slot",
+        _ => "slots",
+    };
+    Some(format!(
+        "{noun} {}",
+        slots.iter().copied().map(slot).collect::<Vec<_>>().join(", ")
+    ))
+}
+
+/// What a finding breaks, or that it breaks nothing.
+#[must_use]
+pub fn effect(effect: &Effect) -> String {
+    let counts = [
+        ("lost", effect.lost),
+        ("misrouted", effect.misrouted),
+        ("partial", effect.partial),
+    ];
+    let mut parts: Vec<String> = counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
+    if parts.is_empty() && !effect.slow {
+        return "no destination is broken".to_owned();
+    }
+    let broken = !parts.is_empty();
+    if effect.slow {
+        parts.push("right ones are slow (KVM scans every vCPU)".to_owned());
+    }
+    if broken {
+        format!("of 255 destinations {}", parts.join(", "))
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// Who changed what, and by which route.
+#[must_use]
+pub fn cause(cause: &Cause) -> String {
+    let mut words = match cause.route {
+        Route::GuestWrite => "written by the guest".to_owned(),
+        Route::SetLapic => "set by the VMM (KVM_SET_LAPIC)".to_owned(),
+        Route::Reset => "reset".to_owned(),
+        Route::Init => "INIT".to_owned(),
+        Route::ApicBase => "APIC base or mode changed".to_owned(),
+        Route::Scan => "found as it is; the change was not seen".to_owned(),
+    };
+    if let Some(id) = cause.vcpu_id {
+        words.push_str(&format!(", vCPU {id}"));
+    }
+    if let Some(register) = cause.register {
+        words.push_str(&format!(", {}", register_name(register)));
+        match (cause.old, cause.new) {
+            (Some(old), Some(new)) => words.push_str(&format!(" {old:#010x} -> {new:#010x}")),
+            (None, Some(new)) => words.push_str(&format!(" {new:#010x}")),
+            _ => {}
+        }
+    }
+    if let Some(task) = &cause.task {
+        words.push_str(&format!(", thread {} ({})", task.tid, escape_line(&task.comm)));
+    }
+    if let Some(rip) = cause.guest_rip {
+        words.push_str(&format!(", guest RIP {rip:#x}"));
+    }
+    if !cause.certain && cause.route != Route::Scan {
+        words.push_str(", writer not certain");
+    }
+    words
+}
+
+/// A register as the SDM writes it.
+#[must_use]
+pub const fn register_name(register: Register) -> &'static str {
+    match register {
+        Register::Id => "ID",
+        Register::Ldr => "LDR",
+        Register::Dfr => "DFR",
+        Register::Svr => "SVR",
+        Register::ApicBase => "APIC base",
+    }
+}
+
+/// The raw registers of one vCPU.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> String {
+    let lapic = &evidence.lapic;
+    format!(
+        "vCPU {}: APIC ID {}, LDR {:#010x}, DFR {:#010x}, SVR {:#010x}, APIC base {:#x}",
+        evidence.vcpu_id,
+        lapic.apic_id(),
+        lapic.ldr.0,
+        lapic.dfr.0,
+        lapic.svr.0,
+        lapic.apic_base.0
+    )
+}
+
+/// What is to be said about how sure a finding is; nothing where it is plain.
+#[must_use]
+pub fn reservation(finding: &Finding) -> Option<&'static str> {
+    match (finding.confidence, finding.suspected) {
+        (Confidence::Certain, false) => None,
+        (Confidence::Certain, true) => Some("suspected"),
+        (_, false) => Some("uncertain state"),
+        (_, true) => Some("suspected, uncertain state"),
+    }
+}
+
+/// Sources of one kind with one target: `IOAPIC pin 2 -> destination 0x01, vector 0x30`.
+#[must_use]
+pub fn aims(aim: &Aim, indexes: &[u32]) -> String {
+    let plural = if indexes.len() == 1 { "" } else { "s" };
+    let sources = match aim.source {
+        AimSource::Ioapic => format!("IOAPIC pin{plural} {}", ranges(indexes.iter().copied())),
+        AimSource::MsiRoute => format!("MSI route{plural} {}", ranges(indexes.iter().copied())),
+        AimSource::Icr => format!("last ICR of {}", vcpus(indexes)),
+    };
+    format!(
+        "{sources} -> destination {:#04x}, vector {:#04x}",
+        aim.dest, aim.vector
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_apic::{
+        cause::Task,
+        id::{BootTime, VcpuId},
+    };
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_joined_into_ranges() {
+        assert_eq!(ranges([]), "");
+        assert_eq!(
+            ranges([0, 1, 3, 4, 5, 6, u32::MAX - 1, u32::MAX]),
+            "0, 1, 3-6, 4294967294, 4294967295"
+        );
+        assert_eq!(vcpus(&[7]), "vCPU 7");
+        assert_eq!(vcpus(&[0, 1, 2]), "vCPUs 0-2");
+    }
+
+    #[test]
+    fn an_effect_is_counted_or_denied() {
+        let none = Effect::default();
+        assert_eq!(effect(&none), "no destination is broken");
+        assert_eq!(
+            effect(&Effect {
+                lost: 3,
+                partial: 1,
+                ..none
+            }),
+            "of 255 destinations 3 lost, 1 partial"
+        );
+        assert_eq!(
+            effect(&Effect { slow: true, ..none }),
+            "right ones are slow (KVM scans every vCPU)"
+        );
+    }
+
+    #[test]
+    fn a_hostile_comm_is_harmless_in_a_cause() {
+        let task = Task {
+            tid: 12,
+            tgid: 10,
+            comm: "CPU 0/KVM\x1b[2J".to_owned(),
+        };
+        let written = Cause {
+            at: BootTime(0),
+            route: Route::GuestWrite,
+            vcpu_id: Some(VcpuId(0)),
+            task: Some(task),
+            register: Some(Register::Ldr),
+            old: Some(0x0100_0000),
+            new: Some(0x0300_0000),
+            guest_rip: None,
+            certain: false,
+        };
+        assert_eq!(
+            cause(&written),
+            "written by the guest, vCPU 0, LDR 0x01000000 -> 0x03000000, thread 12 (CPU 0/KVM\\x1b[2J), \
+             writer not certain"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! `watch` for people: a line a change, details below it.
+
+use std::io::{self, Write};
+
+use probe_apic::{finding::Finding, id::BootTime, tracker::ChangeKind};
+
+use super::{Sink, escape::escape_line, phrase, terminal::Style};
+use crate::{
+    clock::WallClock,
+    engine::output::{Event, Output, Status, StatusKind},
+};
+
+/// Raw registers are shown for this many vCPUs; a snapshot shows them all.
+const MAX_EVIDENCE: usize = 4;
+
+/// Writes text.
+#[derive(Debug)]
+pub struct Text<W> {
+    out: W,
+    style: Style,
+}
+
+impl<W: Write> Text<W> {
+    /// Writes to `out` in `style`.
+    pub const fn new(out: W, style: Style) -> Self {
+        Self { out, style }
+    }
+
+    fn event(&self, event: &Event, wall: WallClock) -> String {
+        let finding = &event.change.finding;
+        let mut text = format!(
+            "{}  {}  {:<9}  {}  {}",
+            self.moment(event.change.at, wall),
+            self.style.severity(finding.severity),
+            event.change.kind.name(),
+            phrase::vm(&event.vm),
+            finding.key.rule.name(),
+        );
+        if let Some(slots) = phrase::slots(&finding.slots) {
+            text.push_str(&format!("  {slots}"));
+        }
+        if let Some(reservation) = phrase::reservation(finding) {
+            text.push_str(&format!("  [{reservation}]"));
+        }
+        text.push('\n');
+        if event.change.kind != ChangeKind::Cleared {
+            self.details(finding, wall, &mut text);
+        }
+        text
+    }
+
+    fn status(&self, status: &Status, wall: WallClock) -> String {
+        let vm = status
+            .vm
+            .as_ref()
+            .map_or_else(|| "all VMs".to_owned(), phrase::vm);
+        let words = match status.kind {
+            StatusKind::Lost { records } => {
+                format!("  {records} records were lost; every VM is read again")
+            }
+            StatusKind::Uncertain => "  uncertain until it has been read again".to_owned(),
+            StatusKind::Certain | StatusKind::VmGone => String::new(),
+        };
+        let moment = self.moment(status.at, wall);
+        format!(
+            "{moment}  {:<8}  {:<9}  {vm}{words}\n",
+            "status",
+            status.kind.name()
+        )
+    }
+
+    /// Whoever watches a terminal knows the day; a file is read later.
+    fn moment(&self, at: BootTime, wall: WallClock) -> String {
+        if self.style.width.is_some() {
+            wall.time_of_day(at)
+        } else {
+            wall.human(at)
+        }
+    }
+
+    fn details(&self, finding: &Finding, wall: WallClock, text: &mut String) {
+        let mut say = |label: &str, words: &str| {
+            text.push_str(&self.style.paragraph(&format!("    {label}"), "        ", words));
+        };
+        say("", &escape_line(&finding.summary));
+        say("effect: ", &phrase::effect(&finding.effect));
+        if let Some(since) = finding.since {
+            say("since: ", &wall.human(since));
+        }
+        if let Some(cause) = &finding.cause {
+            say("cause: ", &phrase::cause(cause));
+        }
+        for evidence in finding.evidence.iter().take(MAX_EVIDENCE) {
+            say("evidence: ", &phrase::evidence(evidence));
+        }
+        let more = finding.evidence.len().saturating_sub(MAX_EVIDENCE);
+        if more > 0 {
+            say(
+                "evidence: ",
+                &format!("{more} more; `ldrscope snapshot` shows every vCPU"),
+            );
+        }
+    }
+}
+
+impl<W: Write> Sink for Text<W> {
+    fn emit(&mut self, output: &Output, wall: WallClock) -> io::Result<()> {
+        let text = match output {
+            Output::Event(event) => self.event(event, wall),
+            Output::Status(status) => self.status(status, wall),
+        };
+        // One write an output: whoever reads along never sees half of one.
+        self.out.write_all(text.as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,96 @@
+//! The binary itself: exit codes and where its words go. Nothing here gets as far as the kernel, except
+//! `doctor`, which only looks.
+
+use std::{
+    fs::File,
+    process::{Command, Output, Stdio},
+};
+
+fn ldrscope(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ldrscope"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = ldrscope(arguments).output().unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+#[test]
+fn help_is_a_result_and_names_the_exit_codes() {
+    for arguments in [&["--help"][..], &["watch", "--help"], &["help", "snapshot"]] {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(stdout.contains("Exit codes:"), "{arguments:?}");
+        assert!(!stdout.contains('\x1b'), "{arguments:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_says_so_on_stderr() {
+    for arguments in [
+        &[][..],
+        &["look"],
+        &["watch", "--settle", "soon"],
+        &["watch", "--hooks", "hot"],
+        &["watch", "--ring-size", "3MiB"],
+        &["snapshot", "--format", "html"],
+        &["snapshot", "--hooks", "cold"],
+    ] {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(!stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn doctor_prints_results_on_stdout_and_ends_with_0_or_3() {
+    let (code, stdout, stderr) = run(&["doctor"]);
+    assert_eq!(stderr, "");
+    let able = stdout.ends_with("This host can be watched.\n");
+    assert_eq!(code, Some(if able { 0 } else { 3 }));
+    assert_eq!(able, !stdout.contains("blocked "));
+    assert!(stdout.contains("kernel: "));
+}
+
+#[test]
+fn an_output_that_is_full_is_3_with_its_word() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = ldrscope(&["doctor", "--format", "json"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("error[output]: ")
+    );
+}
+
+#[test]
+fn an_output_that_nobody_reads_is_0() {
+    let mut child = ldrscope(&["doctor"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.stderr.is_empty());
+}

@@ -1,0 +1,9 @@
+//! Holds what ldrscope says to its contracts: the engine on fabricated reports, the JSON against the shipped
+//! schemas, the text against golden files, the exit codes. Needs no kernel and no privileges.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod command_line;
+mod engine;
+mod fixture;
+mod schema;
+mod text;

@@ -1,0 +1,228 @@
+//! Text for people, against golden files. `BLESS=1 cargo test -p probe-user` writes them anew.
+
+use std::{fs, path::PathBuf};
+
+use ldrscope::{
+    clock::WallClock,
+    engine::{
+        Engine,
+        output::{Event, Output, Status, StatusKind},
+    },
+    identity::VmIdentity,
+    sink::{Sink, escape::is_unsafe, snapshot_table, terminal::Style, text::Text},
+};
+use probe_apic::{
+    cause::{Cause, Register, Route, Task},
+    finding::{Confidence, Effect, Evidence, Finding, FindingKey, Rule, Severity},
+    id::{BootTime, Slot, VcpuId, VmId},
+    lapic::Lapic,
+    map_rules::MapRules,
+    observation::Irqchip,
+    reg::Dfr,
+    tracker::{Change, ChangeKind},
+};
+
+use crate::fixture::{bigsmp, engine, feed, healthy, pin, read, sample, seen, vcpu};
+
+const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
+const NARROW: Style = Style {
+    colour: false,
+    width: Some(80),
+};
+
+#[track_caller]
+fn golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contract/golden/{name}.txt"));
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} is not what it was; it is now:\n{text}");
+    assert!(
+        text.chars()
+            .all(|character| character == '\n' || !is_unsafe(character)),
+        "{name}"
+    );
+}
+
+fn collision() -> Finding {
+    let evidence = |number| Evidence {
+        vcpu_id: VcpuId(number),
+        lapic: vcpu(number, 3).lapic,
+    };
+    Finding {
+        key: FindingKey {
+            rule: Rule::LdrCollision,
+            slot: Some(Slot { cluster: 0, bit: 0 }),
+        },
+        severity: Severity::Critical,
+        vcpus: (0..6).map(VcpuId).collect(),
+        slots: vec![Slot { cluster: 0, bit: 0 }],
+        since: Some(BootTime(1_000_000_000)),
+        summary: "flat bit 0 is claimed by vCPUs 0-5; KVM delivers to vCPU 5 alone".to_owned(),
+        confidence: Confidence::Certain,
+        suspected: false,
+        effect: Effect {
+            lost: 0,
+            misrouted: 0,
+            partial: 127,
+            slow: false,
+        },
+        evidence: (0..6).map(evidence).collect(),
+        cause: Some(Cause {
+            at: BootTime(1_000_000_000),
+            route: Route::GuestWrite,
+            vcpu_id: Some(VcpuId(5)),
+            task: Some(Task {
+                tid: 4711,
+                tgid: 4700,
+                comm: "CPU 5/KVM\x1b]0;x\x07".to_owned(),
+            }),
+            register: Some(Register::Ldr),
+            old: Some(0),
+            new: Some(0x0300_0000),
+            guest_rip: Some(0xffff_ffff_8100_0000),
+            certain: true,
+        }),
+    }
+}
+
+fn event(kind: ChangeKind, finding: Finding) -> Output {
+    let vm = VmIdentity {
+        name: "we\x1b[2Jb".to_owned(),
+        vmm: "qemu".to_owned(),
+        pid: Some(4700),
+        ..VmIdentity::unknown()
+    };
+    let change = Change {
+        vm: VmId(1),
+        kind,
+        finding,
+        at: BootTime(1_200_000_000),
+        latency_nanos: 1,
+    };
+    Output::Event(Box::new(Event { vm, change }))
+}
+
+fn watched(style: Style) -> String {
+    let stale = Finding {
+        severity: Severity::Notice,
+        key: FindingKey {
+            rule: Rule::LdrStale,
+            slot: None,
+        },
+        slots: Vec::new(),
+        suspected: true,
+        confidence: Confidence::Uncertain,
+        effect: Effect::default(),
+        evidence: Vec::new(),
+        cause: None,
+        since: None,
+        ..collision()
+    };
+    let lost = Status {
+        at: BootTime(2_000_000_000),
+        vm: None,
+        kind: StatusKind::Lost { records: 12 },
+    };
+    let outputs = [
+        event(ChangeKind::Raised, collision()),
+        event(ChangeKind::Changed, stale),
+        event(ChangeKind::Cleared, collision()),
+        Output::Status(lost),
+    ];
+    let mut text = Vec::new();
+    let mut sink = Text::new(&mut text, style);
+    outputs
+        .iter()
+        .try_for_each(|output| sink.emit(output, WALL))
+        .unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn watch_in_80_columns() {
+    golden("watch-80", &watched(NARROW));
+}
+
+#[test]
+fn watch_in_a_pipe_has_one_line_for_each_thing() {
+    golden("watch-pipe", &watched(Style::default()));
+}
+
+#[test]
+fn watch_on_a_colour_terminal_paints_the_severity_alone() {
+    let colourful = watched(Style {
+        colour: true,
+        ..NARROW
+    });
+    assert!(colourful.contains("\x1b[1;31mcritical\x1b[0m"));
+    assert_eq!(colourful.matches('\x1b').count(), 6);
+}
+
+fn table(engine: &Engine) -> String {
+    let mut text = Vec::new();
+    snapshot_table::write(&mut text, &engine.view(BootTime(1_000_000_000)), WALL, NARROW).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_host_without_vms_says_so() {
+    golden("snapshot-none", &table(&engine(MapRules::Overwrite, None)));
+}
+
+#[test]
+fn snapshot_of_every_kind_of_vm() {
+    let rules = MapRules::Overwrite;
+    let mut engine = engine(rules, None);
+    for (vm, pid) in [(1, 100), (2, 200), (3, 200), (4, 300)] {
+        feed(&mut engine, 0, seen(vm, pid, 0));
+    }
+    let mut cluster = healthy(4);
+    for vcpu in &mut cluster {
+        vcpu.lapic.dfr = Dfr::CLUSTER;
+    }
+    let mut userspace = sample(3, 0, Vec::new(), rules);
+    userspace.irqchip = Irqchip::Userspace;
+    let mut divergent = sample(4, 0, healthy(8), rules);
+    divergent.aims.push(pin(2, 0x01));
+    if let Some(map) = &mut divergent.published {
+        map.slots.pop();
+    }
+    let samples = [
+        sample(1, 0, healthy(8), rules),
+        sample(2, 0, cluster, rules),
+        userspace,
+        divergent,
+    ];
+    feed(&mut engine, 0, samples.map(read));
+    let text = table(&engine);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for part in [
+        "VM web (pid 100): vmm qemu",
+        "no findings",
+        "VM e\\x1b[31mvil\\u{202e} (pid 200)",
+        "cluster 0",
+        "emulates the local APICs itself",
+        "THEY DIFFER",
+        "aimed: IOAPIC pin 2 -> destination 0x01, vector 0x30",
+        "map-divergence",
+    ] {
+        assert!(text.contains(part), "`{part}` is missing in\n{text}");
+    }
+}
+
+#[test]
+fn vcpus_that_look_the_same_share_a_row() {
+    let rules = MapRules::ConflictDisables;
+    let mut engine = engine(rules, None);
+    feed(&mut engine, 0, seen(1, 100, 0));
+    let mut vcpus = bigsmp(200);
+    for vcpu in &mut vcpus[2..] {
+        vcpu.lapic = Lapic::power_on(vcpu.id);
+    }
+    feed(&mut engine, 0, [read(sample(1, 0, vcpus, rules))]);
+    let text = table(&engine);
+    assert!(text.contains("  2-199     2-199"), "{text}");
+    assert!(text.lines().count() < 40, "{text}");
+}
