@@ -2,7 +2,10 @@
 //!
 //! A small state machine without a clock: [`super::Tracker`] tells it what it sees and when something is due.
 
-use super::{ChangeKind, flapping::Flapping};
+use super::{
+    ChangeKind,
+    flapping::{Flapping, is_same_condition},
+};
 use crate::{
     finding::{Effect, Finding, Severity},
     id::{BootTime, Slot, VcpuId},
@@ -74,6 +77,11 @@ impl Entry {
 
     /// The condition is met, since `trigger` at the latest.
     pub(super) fn present(&mut self, finding: Finding, trigger: BootTime, settle_nanos: u64) {
+        let same = is_same_condition(&self.latest.vcpus, &finding.vcpus);
+        if self.told.is_none() && self.present && !same {
+            // It passed from one vCPU to the next without holding for any.
+            self.absent(trigger, settle_nanos);
+        }
         // A raised finding, and one that was there before, began when it began.
         let since = if self.present || self.told.is_some() {
             self.latest.since

@@ -12,6 +12,12 @@ const GOINGS: usize = 5;
 /// The time within which, and the quiet time after which it is over: one second.
 const WINDOW_NANOS: u64 = 1_000_000_000;
 
+/// Whether a condition that held for `before` and now holds for `now` (both ascending) can be one and the
+/// same: some vCPU is in both, or it is not about vCPUs at all.
+pub(super) fn is_same_condition(before: &[VcpuId], now: &[VcpuId]) -> bool {
+    now.iter().any(|vcpu| before.binary_search(vcpu).is_ok()) || (before.is_empty() && now.is_empty())
+}
+
 #[derive(Debug)]
 pub(super) struct Flapping {
     /// The last goings, oldest first.
@@ -37,7 +43,7 @@ impl Flapping {
     /// The condition went from `vcpus` (ascending).
     pub(super) fn went(&mut self, at: BootTime, vcpus: &[VcpuId]) {
         let long_ago = self.last().is_some_and(|last| at.since(last) > WINDOW_NANOS);
-        let of_others = !vcpus.iter().any(|vcpu| self.vcpus.binary_search(vcpu).is_ok());
+        let of_others = !is_same_condition(&self.vcpus, vcpus);
         if long_ago || of_others {
             *self = Self::new();
         }

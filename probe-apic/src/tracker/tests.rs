@@ -194,6 +194,28 @@ fn condition_that_keeps_coming_and_going_is_raised_and_held_with_its_count() {
     assert_eq!(vm.told(9000), NOTHING);
 }
 
+/// Eight vCPUs of an SMP boot write LDR and enable their APIC one after the other, each stale for a moment.
+#[test]
+fn condition_that_passes_from_vcpu_to_vcpu_is_not_told() {
+    for pause in [0, 10] {
+        let mut vm = Switched::new(SETTLE);
+        for vcpu in 0..8 {
+            let at = 1000 + u64::from(vcpu) * 50;
+            let of_one = Finding {
+                vcpus: vec![VcpuId(vcpu)],
+                ..finding(Severity::Info)
+            };
+            vm.with(at, of_one);
+            if pause > 0 {
+                vm.off(at + pause);
+            }
+            assert_eq!(vm.told(at + 49), NOTHING);
+        }
+        vm.off(1400);
+        assert_eq!(vm.told(5000), NOTHING);
+    }
+}
+
 #[test]
 fn flapping_is_told_once_without_settle_time_too() {
     let mut vm = Switched::new(0);
