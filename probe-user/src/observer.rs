@@ -7,6 +7,8 @@
 mod canary;
 mod census;
 mod ingest;
+mod reading;
+mod registry;
 mod sample;
 
 use std::{
@@ -19,23 +21,18 @@ use std::{
 use probe_apic::{
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation, Origin, VmGone, VmSeen},
+    observation::Observation,
 };
-use probe_common::decode::{Decoded, Kind};
+use probe_common::decode::Decoded;
 
-use self::{
-    census::{Census, Resident, Standing},
-    sample::Reading,
-};
+use self::registry::Registry;
 use crate::{
     bpf::{
         probe::{Probe, ProbeOptions},
         window::Adopt,
     },
     clock,
-    kernel::{
-        layout::MapModeKind, obstacle::Obstacle, preflight, support::KernelSupport, symbols::Symbols, types,
-    },
+    kernel::{obstacle::Obstacle, preflight, support::KernelSupport, symbols::Symbols, types},
 };
 
 /// Which functions of KVM are hooked.
@@ -128,26 +125,19 @@ pub enum Backlog {
 
 /// How soon a VM that was changing while it was read is read again, in nanoseconds.
 const TORN_RETRY_NS: u64 = 2_000_000;
-/// How long a VM may keep changing while it is read before it is reported as torn, in nanoseconds.
-const TORN_GRACE_NS: u64 = 20_000_000;
 /// Events taken from the ring before the VMs they name are read.
 const BATCH: usize = 16_384;
 /// Walks of KVM's list before a list that changes all the time is taken as far as it was read.
 const WALKS: u32 = 50;
-/// How long a VM that was born may take to appear on KVM's list, in nanoseconds.
-const LISTING_GRACE_NS: u64 = 1_000_000_000;
-
 /// A host being observed.
 pub struct Observer {
     probe: Probe,
     facts: HostFacts,
-    map_mode: MapModeKind,
-    census: Census,
+    registry: Registry,
     /// Events that arrived while the canary was being watched.
     early: Vec<Decoded>,
     /// The last drain stopped at its limit.
     more: bool,
-    list_is_stale: bool,
     dropped: u64,
     undecodable: u64,
     untracked: u64,
@@ -190,11 +180,9 @@ impl Observer {
         Ok(Self {
             probe,
             facts,
-            map_mode: resolved.map_mode,
-            census: Census::default(),
+            registry: Registry::new(resolved.map_mode),
             early,
             more: false,
-            list_is_stale: true,
             dropped: 0,
             undecodable: 0,
             untracked: 0,
@@ -224,12 +212,12 @@ impl Observer {
         self.probe.flush_log();
         self.note_losses(out)?;
         for event in &events {
-            self.take_event(event, out);
+            self.registry.take_event(event, out);
         }
-        if self.list_is_stale {
-            self.list_is_stale = !self.scan(out)?;
+        if self.registry.needs_scan() && self.scan(out)? {
+            self.registry.scanned();
         }
-        for (kvm, vm) in self.census.stale() {
+        for (kvm, vm) in self.registry.stale() {
             self.read_again(kvm, vm, out)?;
         }
         Ok(())
@@ -238,9 +226,9 @@ impl Observer {
     /// What the last [`Self::drain`] or [`Self::refresh`] left.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        match self.more || self.list_is_stale {
+        match self.more || self.registry.needs_scan() {
             true => Backlog::More,
-            false if self.census.any_torn() => Backlog::Torn(clock::now().plus(TORN_RETRY_NS)),
+            false if self.registry.any_torn() => Backlog::Torn(clock::now().plus(TORN_RETRY_NS)),
             false => Backlog::None,
         }
     }
@@ -251,7 +239,7 @@ impl Observer {
     ///
     /// Where the kernel no longer lets itself be read.
     pub fn refresh(&mut self, vm: VmId, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        match self.census.address(vm) {
+        match self.registry.address(vm) {
             Some(kvm) => self.read_again(kvm, vm, out),
             None => Ok(()),
         }
@@ -270,17 +258,7 @@ impl Observer {
         if lost > 0 {
             let at = clock::now();
             out.push(Report::Dropped { records: lost });
-            for (kvm, vm) in self.census.all() {
-                if self
-                    .census
-                    .get(kvm, vm)
-                    .is_some_and(|resident| resident.standing == Standing::Reported)
-                {
-                    out.push(Report::Observation(Observation::Lost(Lost { vm, at })));
-                }
-            }
-            self.census.doubt_all(at);
-            self.list_is_stale = true;
+            self.registry.doubt_all(at, out);
         }
         let untracked = self
             .probe
@@ -295,64 +273,6 @@ impl Observer {
             self.untracked = untracked;
         }
         Ok(())
-    }
-
-    fn take_event(&mut self, event: &Decoded, out: &mut Vec<Report>) {
-        let at = BootTime(event.at);
-        let Some(generation) = event.generation else {
-            // The kernel side does not know this VM: the scan has not come by yet.
-            self.list_is_stale = true;
-            return;
-        };
-        let vm = VmId(generation);
-        if event.kind == Kind::VmGone {
-            self.end(event.kvm, vm, at, out);
-            return;
-        }
-        if self.census.get(event.kvm, vm).is_none() {
-            if event.kind != Kind::VmBorn {
-                // Its birth was lost, or came before an end that was reported: reading it will tell.
-                self.list_is_stale = true;
-                return;
-            }
-            let standing = Standing::of_owner(&ingest::comm(event));
-            let owner = (standing == Standing::Reported).then_some(event.tgid);
-            self.enter(
-                event.kvm,
-                Resident {
-                    owner,
-                    ..Resident::new(vm, at, Origin::Birth, standing)
-                },
-                out,
-            );
-            if standing == Standing::Reported {
-                out.push(process(vm, event.tgid, event.tid, String::new()));
-            }
-        }
-        let Some(resident) = self.census.get(event.kvm, vm) else {
-            return;
-        };
-        resident.stale_since.get_or_insert(at);
-        if resident.standing == Standing::Reported
-            && let Some(touched) = ingest::touched(event, vm)
-        {
-            out.push(Report::Observation(Observation::Touched(touched)));
-        }
-    }
-
-    fn enter(&mut self, kvm: u64, resident: Resident, out: &mut Vec<Report>) {
-        if let Some(before) = self.census.enter(kvm, resident) {
-            report_end(&before, resident.at, out);
-        }
-        if resident.standing == Standing::Reported {
-            out.push(seen(&resident));
-        }
-    }
-
-    fn end(&mut self, kvm: u64, vm: VmId, at: BootTime, out: &mut Vec<Report>) {
-        if let Some(resident) = self.census.leave(kvm, vm) {
-            report_end(&resident, at, out);
-        }
     }
 
     /// Walks KVM's list and enters every VM that is not known. False where the list would not hold still.
@@ -387,105 +307,23 @@ impl Observer {
             .copier
             .vm(kvm, 0, 0, Adopt::Yes)
             .map_err(|error| unreadable(error.into()))?;
-        let vm = VmId(copy.before.generation);
-        if copy.made == 0 || self.census.get(kvm, vm).is_some() {
-            return Ok(());
+        if copy.made == 1 && !self.registry.knows(kvm, VmId(copy.before.generation)) {
+            let vm = VmId(copy.before.generation);
+            let owner = reading::owner(&copy);
+            self.registry.found(kvm, vm, &comm_of(owner), clock::now(), out);
         }
-        let owner = if copy.owner_tgid != 0 {
-            copy.owner_tgid
-        } else {
-            copy.creator_tid
-        };
-        let standing = Standing::of_owner(&comm_of(owner));
-        self.enter(kvm, Resident::new(vm, clock::now(), Origin::Scan, standing), out);
         Ok(())
     }
 
     fn read_again(&mut self, kvm: u64, vm: VmId, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let reading = sample::read(&mut self.probe.copier, kvm, Some(vm.0), Adopt::No);
+        let reading = reading::read(&mut self.probe.copier, kvm, vm.0);
         let now = clock::now();
         match reading.map_err(|error| unreadable(error.into()))? {
-            None => self.end(kvm, vm, now, out),
-            Some(reading) => self.take_reading(kvm, vm, reading, now, out),
+            None => self.registry.end(kvm, vm, now, out),
+            Some(reading) => self.registry.take_reading(kvm, vm, reading, now, out),
         }
         Ok(())
     }
-
-    fn take_reading(&mut self, kvm: u64, vm: VmId, reading: Reading, now: BootTime, out: &mut Vec<Report>) {
-        let map_mode = self.map_mode;
-        let Some(resident) = self.census.get(kvm, vm) else {
-            return;
-        };
-        if reading.linked {
-            resident.listed = true;
-        } else if resident.listed || now.since(resident.at) > LISTING_GRACE_NS {
-            // It ended, or its creation failed: the event of its end may never come.
-            self.end(kvm, vm, now, out);
-            return;
-        }
-        if !reading.steady {
-            let torn_since = *resident.torn_since.get_or_insert(now);
-            if now.since(torn_since) < TORN_GRACE_NS {
-                resident.stale_since.get_or_insert(now);
-                return;
-            }
-        }
-        resident.torn_since = None;
-        let trigger = resident.stale_since.take().unwrap_or(now);
-        if !reading.linked {
-            resident.stale_since = Some(trigger);
-        }
-        if reading.canary {
-            resident.standing = Standing::Canary;
-        }
-        if resident.standing == Standing::HeldBack && reading.vcpus() > 1 {
-            resident.standing = Standing::Reported;
-            out.push(seen(resident));
-        }
-        if resident.standing != Standing::Reported {
-            return;
-        }
-        let owner = if reading.owner_tgid != 0 {
-            reading.owner_tgid
-        } else {
-            reading.creator_tid
-        };
-        if resident.owner != Some(owner) || !resident.named {
-            (resident.owner, resident.named) = (Some(owner), true);
-            out.push(process(
-                vm,
-                owner,
-                reading.creator_tid,
-                reading.debugfs_name.clone(),
-            ));
-        }
-        out.push(Report::Observation(Observation::Sample(
-            reading.into_sample(now, trigger, map_mode),
-        )));
-    }
-}
-
-fn process(vm: VmId, pid: u32, creator_tid: u32, discriminator: String) -> Report {
-    Report::Process {
-        vm,
-        pid,
-        creator_tid,
-        discriminator,
-    }
-}
-
-fn report_end(resident: &Resident, at: BootTime, out: &mut Vec<Report>) {
-    if resident.standing == Standing::Reported {
-        out.push(Report::Observation(Observation::VmGone(VmGone {
-            vm: resident.vm,
-            at,
-        })));
-    }
-}
-
-fn seen(resident: &Resident) -> Report {
-    let Resident { vm, at, origin, .. } = *resident;
-    Report::Observation(Observation::VmSeen(VmSeen { vm, at, origin }))
 }
 
 /// The name of a process; empty where it is gone.

@@ -128,11 +128,12 @@ impl Census {
         stale.map(|(&kvm, resident)| (kvm, resident.vm)).collect()
     }
 
-    /// All VMs.
-    pub(super) fn all(&self) -> Vec<(u64, VmId)> {
-        self.residents
-            .iter()
-            .map(|(&kvm, resident)| (kvm, resident.vm))
-            .collect()
+    /// VMs that were reported.
+    pub(super) fn reported(&self) -> impl Iterator<Item = VmId> {
+        let reported = self
+            .residents
+            .values()
+            .filter(|resident| resident.standing == Standing::Reported);
+        reported.map(|resident| resident.vm)
     }
 }

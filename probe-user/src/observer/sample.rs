@@ -1,9 +1,8 @@
-//! One VM read whole: as many copies as its size takes, checked against each other, turned into the
-//! analysis' own terms.
+//! A reading in the analysis' own terms: registers, the published map with its pointers turned into vCPUs, and
+//! the sources that aim at a destination.
 
 use std::collections::HashMap;
 
-use aya::programs::ProgramError;
 use probe_apic::{
     aim::{Aim, AimSource},
     id::{ApicId, BootTime, Slot, VcpuId, VcpuIdx, VmId},
@@ -14,126 +13,13 @@ use probe_apic::{
 };
 use probe_common::{
     regs::Registers,
-    window::{PHYSICAL, Stamp, UNKNOWN, VCPUS, Vcpu, VmCopy},
+    window::{UNKNOWN, Vcpu},
 };
 
-use crate::{
-    bpf::window::{Adopt, Copier},
-    kernel::layout::MapModeKind,
-};
-
-/// Reads of a VM that changes underfoot before it is reported as it is, inconsistent.
-const ATTEMPTS: usize = 4;
-
-/// A VM as read, and what its copies say beside the registers.
-#[derive(Debug)]
-pub(super) struct Reading {
-    /// Birth number.
-    pub(super) generation: u64,
-    /// Whether the VM is on KVM's list.
-    pub(super) linked: bool,
-    /// Whether it is a canary, this copy's or another's.
-    pub(super) canary: bool,
-    /// The thread that created it.
-    pub(super) creator_tid: u32,
-    /// The thread group that owns its memory now; 0 if not known.
-    pub(super) owner_tgid: u32,
-    /// Its name in debugfs, empty if not known.
-    pub(super) debugfs_name: String,
-    copy: Box<VmCopy>,
-    vcpus: Vec<Vcpu>,
-    physical: Vec<u64>,
-    /// Whether nothing changed while it was read.
-    pub(super) steady: bool,
-}
-
-/// Reads a VM, again while it changes underfoot. `None` where it is not known (any more), or is another VM
-/// by now than the one of that birth number.
-pub(super) fn read(
-    copier: &mut Copier,
-    kvm: u64,
-    generation: Option<u64>,
-    adopt: Adopt,
-) -> Result<Option<Reading>, ProgramError> {
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let Some(reading) = read_once(copier, kvm, adopt)? else {
-            return Ok(None);
-        };
-        if generation.is_some_and(|wanted| wanted != reading.generation) {
-            return Ok(None);
-        }
-        let steady = reading.steady;
-        last = Some(reading);
-        if steady {
-            break;
-        }
-    }
-    Ok(last)
-}
-
-fn read_once(copier: &mut Copier, kvm: u64, adopt: Adopt) -> Result<Option<Reading>, ProgramError> {
-    let copy = copier.vm(kvm, 0, 0, adopt)?;
-    if copy.made == 0 {
-        return Ok(None);
-    }
-    let online = copy.before.online_vcpus as usize;
-    let entries = if copy.before.apic_map == 0 {
-        0
-    } else {
-        copy.max_apic_id as usize + 1
-    };
-    let mut vcpus = copy.vcpus[..online.min(VCPUS)].to_vec();
-    let mut physical = copy.physical[..entries.min(PHYSICAL)].to_vec();
-    let mut failed = copy.failed != 0;
-    let mut last_stamp = copy.after;
-    while vcpus.len() < online || physical.len() < entries {
-        // Both stretches grow by whole windows until they are complete.
-        let (first_vcpu, first_physical) = (vcpus.len().next_multiple_of(VCPUS), physical.len());
-        let more = copier.vm(kvm, first_vcpu as u32, first_physical as u32, Adopt::No)?;
-        if more.made == 0 || more.before != copy.before {
-            last_stamp = more.after;
-            failed = true;
-            break;
-        }
-        vcpus.extend_from_slice(&more.vcpus[..online.saturating_sub(first_vcpu).min(VCPUS)]);
-        physical.extend_from_slice(&more.physical[..entries.saturating_sub(first_physical).min(PHYSICAL)]);
-        failed |= more.failed != 0;
-        last_stamp = more.after;
-    }
-    let unread = vcpus.iter().any(|vcpu| !vcpu.is_sound());
-    let in_kernel = copy.irqchip_mode != 0;
-    let steady = !failed && is_clean(&copy.before) && copy.before == last_stamp && !(unread && in_kernel);
-    let end = copy
-        .name
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(copy.name.len());
-    Ok(Some(Reading {
-        generation: copy.before.generation,
-        linked: copy.before.linked == 1,
-        canary: vcpus.first().is_some_and(Vcpu::is_canary),
-        creator_tid: copy.creator_tid,
-        owner_tgid: copy.owner_tgid,
-        debugfs_name: String::from_utf8_lossy(&copy.name[..end]).into_owned(),
-        copy,
-        vcpus,
-        physical,
-        steady,
-    }))
-}
-
-/// `apic_map_dirty` is 0: no register changed without a recalculation after it.
-const fn is_clean(stamp: &Stamp) -> bool {
-    stamp.dirty == 0
-}
+use super::reading::Reading;
+use crate::kernel::layout::MapModeKind;
 
 impl Reading {
-    /// vCPUs that were read.
-    pub(super) fn vcpus(&self) -> usize {
-        self.vcpus.len()
-    }
-
     /// The reading in the analysis' terms.
     pub(super) fn into_sample(self, at: BootTime, trigger: BootTime, map_mode: MapModeKind) -> VmSample {
         let irqchip = match self.copy.irqchip_mode {
@@ -149,7 +35,7 @@ impl Reading {
         let (published, known) = self.published(map_mode);
         let mapped = self.copy.before.mapped_vcpus;
         VmSample {
-            vm: VmId(self.generation),
+            vm: VmId(self.copy.before.generation),
             at,
             trigger,
             consistent: self.steady && known,

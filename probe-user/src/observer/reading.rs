@@ -1,0 +1,119 @@
+//! One VM read whole: as many copies as its size takes, checked against each other.
+//!
+//! What the copies hold in the analysis' terms is [`super::sample`]'s business.
+
+use aya::programs::ProgramError;
+use probe_common::window::{PHYSICAL, VCPUS, Vcpu, VmCopy};
+
+use crate::bpf::window::{Adopt, Copier};
+
+/// Reads of a VM that changes underfoot in one go.
+const ATTEMPTS: usize = 4;
+/// More vCPUs, or APIC IDs, than any kernel allows (`KVM_MAX_VCPU_IDS` is 16,384 at most): a torn read.
+const IMPOSSIBLE: usize = 1 << 16;
+
+/// A VM as read: its copies put together.
+pub(super) struct Reading {
+    /// The first copy: everything but the vCPUs and the physical map, which may take several.
+    pub(super) copy: Box<VmCopy>,
+    /// All vCPUs, in order of creation.
+    pub(super) vcpus: Vec<Vcpu>,
+    /// The physical map, from APIC ID 0 on.
+    pub(super) physical: Vec<u64>,
+    /// Whether everything was read and nothing changed meanwhile.
+    pub(super) steady: bool,
+}
+
+/// Reads the VM of that birth number, again while it changes underfoot. `None` where the address is no
+/// longer that VM's.
+pub(super) fn read(copier: &mut Copier, kvm: u64, generation: u64) -> Result<Option<Reading>, ProgramError> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let Some(reading) = read_once(copier, kvm)? else {
+            return Ok(None);
+        };
+        if reading.copy.before.generation != generation {
+            return Ok(None);
+        }
+        let steady = reading.steady;
+        last = Some(reading);
+        if steady {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramError> {
+    let copy = copier.vm(kvm, 0, 0, Adopt::No)?;
+    if copy.made == 0 {
+        return Ok(None);
+    }
+    let online = copy.before.online_vcpus as usize;
+    let entries = if copy.before.apic_map == 0 {
+        0
+    } else {
+        (copy.max_apic_id as usize).saturating_add(1)
+    };
+    let mut whole = copy.failed == 0 && online < IMPOSSIBLE && entries < IMPOSSIBLE;
+    let mut vcpus = copy.vcpus[..online.min(VCPUS)].to_vec();
+    let mut physical = copy.physical[..entries.min(PHYSICAL)].to_vec();
+    let mut last_stamp = copy.after;
+    while whole && (vcpus.len() < online || physical.len() < entries) {
+        // Both stretches grow by whole windows until they are complete.
+        let (first_vcpu, first_physical) = (vcpus.len().next_multiple_of(VCPUS), physical.len());
+        let more = copier.vm(kvm, first_vcpu as u32, first_physical as u32, Adopt::No)?;
+        last_stamp = more.after;
+        whole = more.made == 1 && more.failed == 0 && more.before == copy.before;
+        vcpus.extend_from_slice(&more.vcpus[..online.saturating_sub(first_vcpu).min(VCPUS)]);
+        physical.extend_from_slice(&more.physical[..entries.saturating_sub(first_physical).min(PHYSICAL)]);
+    }
+    // Without an in-kernel LAPIC there is nothing to read of a vCPU.
+    let sound = copy.irqchip_mode == 0 || vcpus.iter().all(Vcpu::is_sound);
+    // Clean: no register changed without a recalculation after it.
+    let clean = copy.before.dirty == 0;
+    let steady = whole && sound && clean && copy.before == last_stamp;
+    Ok(Some(Reading {
+        copy,
+        vcpus,
+        physical,
+        steady,
+    }))
+}
+
+/// The process that owns a VM: that of its memory, which outlives the thread that created it.
+pub(super) const fn owner(copy: &VmCopy) -> u32 {
+    if copy.owner_tgid != 0 {
+        copy.owner_tgid
+    } else {
+        copy.creator_tid
+    }
+}
+
+impl Reading {
+    /// The process that owns the VM.
+    pub(super) const fn owner(&self) -> u32 {
+        owner(&self.copy)
+    }
+
+    /// The thread that created it.
+    pub(super) const fn creator_tid(&self) -> u32 {
+        self.copy.creator_tid
+    }
+
+    /// Whether the VM is on KVM's list.
+    pub(super) const fn linked(&self) -> bool {
+        self.copy.before.linked == 1
+    }
+
+    /// Whether it is a canary, this copy's or another's.
+    pub(super) fn canary(&self) -> bool {
+        self.vcpus.first().is_some_and(Vcpu::is_canary)
+    }
+
+    /// Its name in debugfs, empty if not known.
+    pub(super) fn debugfs_name(&self) -> String {
+        let name = self.copy.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+}
