@@ -1,0 +1,244 @@
+//! One kernel's suite: boots the lab once, runs all cases in it, and holds the outcome to the list of cases that must run.
+//!
+//! The list comes from the very binary that runs them, asked on the outer machine. A listed case that is skipped, missing
+//! or left without a verdict fails; so does one that nobody listed.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::{self, File},
+    process::Command,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use lab_protocol::{CaseLine, Verdict};
+
+use crate::{
+    build::Binaries,
+    kernels::{Kernel, Series},
+    lab::{Channels, Host, Input, Session},
+    paths, progress, tool,
+};
+
+/// A suite boots once and takes one to three minutes on a free machine.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// A case's end as the account has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CaseEnd {
+    /// Kernel series and case.
+    pub(super) name: String,
+    /// Why it counts as failed, if it does.
+    pub(super) failure: Option<String>,
+    /// Wall time.
+    pub(super) took: Duration,
+}
+
+/// What was seen of one case.
+#[derive(Debug)]
+struct Seen {
+    began: Instant,
+    verdict: Option<Verdict>,
+    took: Duration,
+}
+
+/// What was seen of a suite.
+#[derive(Debug, Default)]
+struct Account {
+    cases: BTreeMap<String, Seen>,
+    done: bool,
+}
+
+/// Runs the suite on `kernel`.
+pub(super) fn run(kernel: Kernel, binaries: &Binaries) -> Vec<CaseEnd> {
+    let series = kernel.series();
+    let began = Instant::now();
+    let step = progress::step(
+        format!("{series} suite"),
+        format_args!("the lab, kernel {kernel}"),
+    );
+    let whole = |failure: String| CaseEnd {
+        name: format!("{series} suite"),
+        failure: Some(failure),
+        took: began.elapsed(),
+    };
+    match attempt(kernel, binaries) {
+        Err(error) => {
+            progress::quote(&format!("{error:#}"));
+            vec![whole(error.to_string())]
+        }
+        Ok((expected, account, end)) => {
+            step.done(if end.is_none() {
+                "all cases ended"
+            } else {
+                "ended early"
+            });
+            let mut ends = judge(&expected, &account);
+            for end in &mut ends {
+                end.name = format!("{series} {}", end.name);
+            }
+            ends.extend(end.map(whole));
+            ends
+        }
+    }
+}
+
+/// The expected cases, what was seen, and why the suite as a whole failed, if it did.
+fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<(Vec<String>, Account, Option<String>)> {
+    let series = kernel.series();
+    let expected = listed(series, binaries)?;
+    let directory = paths::target().join("lab");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let path = directory.join(format!("suite-{series}.log"));
+    let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let account = Rc::new(RefCell::new(Account::default()));
+    let told = Rc::clone(&account);
+    let channels = Channels {
+        output: Box::new(log.try_clone().context("cannot duplicate the suite's log")?),
+        error: Box::new(log),
+        on_case: Box::new(move |line| {
+            progress::note(format_args!("{series}: {line}"));
+            told.borrow_mut().take(line, Instant::now());
+        }),
+    };
+    let session = Session {
+        host: Host::plain(series),
+        kernel,
+        binaries: binaries.clone(),
+        argv: ["lab-case", "suite", "--kernel", series.name()]
+            .map(str::to_owned)
+            .to_vec(),
+        directory: "/".to_owned(),
+        timeout: Some(LIMIT),
+    };
+    let result = session.run(Input::Empty, channels);
+    let account = account.take();
+    let failed_case = account
+        .cases
+        .values()
+        .any(|seen| matches!(seen.verdict, Some(Verdict::Failed(_))));
+    let end = match result {
+        Err(error) => Some(error.to_string()),
+        Ok(_) if !account.done => Some("the suite ended without saying that it was done".to_owned()),
+        Ok(status) if status != 0 && !failed_case => Some(format!("lab-case ended with status {status}")),
+        Ok(_) => None,
+    };
+    if end.is_some() || failed_case {
+        progress::note(format_args!(
+            "{series}: what the suite said is in {}",
+            path.display()
+        ));
+    }
+    Ok((expected, account, end))
+}
+
+/// The cases that must run on `series`, by the binary that runs them.
+fn listed(series: Series, binaries: &Binaries) -> Result<Vec<String>> {
+    let mut list = Command::new(&binaries.lab_case);
+    let text = tool::capture(list.args(["list", "--kernel", series.name()]))?;
+    let names: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    ensure!(!names.is_empty(), "lab-case lists no case for kernel {series}");
+    Ok(names)
+}
+
+impl Account {
+    fn take(&mut self, line: CaseLine, now: Instant) {
+        match line {
+            CaseLine::Started(name) => {
+                self.cases.insert(
+                    name,
+                    Seen {
+                        began: now,
+                        verdict: None,
+                        took: Duration::ZERO,
+                    },
+                );
+            }
+            CaseLine::Ended(name, verdict) => {
+                let seen = self.cases.entry(name).or_insert(Seen {
+                    began: now,
+                    verdict: None,
+                    took: Duration::ZERO,
+                });
+                seen.took = now.saturating_duration_since(seen.began);
+                seen.verdict = Some(verdict);
+            }
+            CaseLine::SuiteDone => self.done = true,
+        }
+    }
+}
+
+/// Holds what was seen to the expected cases.
+fn judge(expected: &[String], account: &Account) -> Vec<CaseEnd> {
+    let listed = expected.iter().map(|name| {
+        let seen = account.cases.get(name);
+        let failure = match seen.map(|seen| &seen.verdict) {
+            None => Some("it never ran".to_owned()),
+            Some(None) => Some("it started and never ended".to_owned()),
+            Some(Some(Verdict::Passed(_))) => None,
+            Some(Some(Verdict::Failed(reason))) => Some(reason.clone()),
+            Some(Some(Verdict::Skipped(reason))) => Some(format!("skipped, though it must run: {reason}")),
+        };
+        CaseEnd {
+            name: name.clone(),
+            failure,
+            took: seen.map_or(Duration::ZERO, |seen| seen.took),
+        }
+    });
+    let unlisted = account
+        .cases
+        .iter()
+        .filter(|(name, _)| !expected.contains(name))
+        .map(|(name, seen)| CaseEnd {
+            name: name.clone(),
+            failure: Some("it ran, but no list has it".to_owned()),
+            took: seen.took,
+        });
+    listed.chain(unlisted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_listed_case_with_a_passed_verdict_passes() {
+        let expected = ["passes", "fails", "skips", "hangs", "missing"].map(str::to_owned);
+        let mut account = Account::default();
+        let start = Instant::now();
+        for name in ["passes", "fails", "skips", "hangs"] {
+            account.take(CaseLine::Started(name.to_owned()), start);
+        }
+        for (name, verdict) in [
+            ("passes", Verdict::Passed(20)),
+            ("fails", Verdict::Failed("no finding".to_owned())),
+            ("skips", Verdict::Skipped("no IOAPIC".to_owned())),
+            ("surprise", Verdict::Passed(1)),
+        ] {
+            account.take(
+                CaseLine::Ended(name.to_owned(), verdict),
+                start + Duration::from_secs(1),
+            );
+        }
+        account.take(CaseLine::SuiteDone, start);
+        assert!(account.done);
+        let judged = judge(&expected, &account);
+        assert_eq!(judged.len(), 6);
+        let passed: Vec<_> = judged.iter().filter(|end| end.failure.is_none()).collect();
+        assert_eq!(
+            passed,
+            [&CaseEnd {
+                name: "passes".to_owned(),
+                failure: None,
+                took: Duration::from_secs(1)
+            }]
+        );
+    }
+}
