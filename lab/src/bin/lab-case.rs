@@ -1,0 +1,154 @@
+//! `lab-case`: runs the lab's cases, its demo, or one guest to look at. Only the command line is here; see the
+//! library for everything that it starts.
+
+use std::io::{self, Write};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use lab::cases::cases_for;
+use lab::exhibit::{self, Kind};
+use lab::host::Series;
+use lab::{demo, suite};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Guests and cases for trying ldrscope on a real KVM host; run it inside the lab.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the names of the cases that a kernel must run
+    List {
+        /// Kernel series, such as 6.12
+        #[arg(long)]
+        kernel: Series,
+    },
+    /// Run them all, reporting to $LAB_RESULTS or stdout
+    Suite {
+        /// Kernel series [default: the running kernel's]
+        #[arg(long)]
+        kernel: Option<Series>,
+        /// Only cases whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Run these cases here and now, reporting to stdout
+    Run {
+        /// Their full names, such as cluster/cold
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Show the 2019 failure beside what ldrscope says about it
+    Demo,
+    /// Run a guest and hold it until stdin ends
+    Guest {
+        /// What kind of guest
+        kind: Kind,
+        /// Number of vCPUs, where the kind leaves it open
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=255))]
+        vcpus: u32,
+        /// Seconds between the steps of its story
+        #[arg(long, default_value_t = 0)]
+        pause: u64,
+    },
+    /// Run a command in a new pid namespace
+    #[command(hide = true)]
+    InPidNamespace {
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nothing is left to do if stderr is closed.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::List { kernel } => {
+            for case in cases_for(kernel.map_rules()) {
+                writeln!(io::stdout(), "{}", case.name)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Suite { kernel, only } => {
+            let kernel = kernel.map_or_else(Series::running, Ok)?;
+            let mut cases = cases_for(kernel.map_rules());
+            cases.retain(|case| only.as_ref().is_none_or(|part| case.name.contains(part)));
+            let mut results = suite::results().context("cannot open the results channel")?;
+            Ok(exit_code(suite::run(&cases, &mut *results)?))
+        }
+        Verb::Run { names } => run_cases(&names),
+        Verb::Demo => {
+            let as_expected = demo::run(&mut io::stdout().lock())?;
+            Ok(if as_expected {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Verb::Guest { kind, vcpus, pause } => {
+            exhibit::show(kind, vcpus, Duration::from_secs(pause), &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::InPidNamespace { command } => in_pid_namespace(&command),
+    }
+}
+
+fn run_cases(names: &[String]) -> anyhow::Result<ExitCode> {
+    let all = cases_for(Series::running()?.map_rules());
+    let find = |name: &String| {
+        all.iter().find(|case| case.name == *name).with_context(|| {
+            format!("this host has no case {name}; `lab-case list --kernel SERIES` names them")
+        })
+    };
+    let cases = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    allow_many_files()?;
+    Ok(exit_code(suite::work(&cases, &mut io::stdout())?))
+}
+
+fn exit_code(failed: usize) -> ExitCode {
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A vCPU is a file: the default limit of 1,024 is too few for the large cases.
+fn allow_many_files() -> anyhow::Result<()> {
+    const FILES: u64 = 16_384;
+    let limit = Rlimit {
+        current: Some(FILES),
+        maximum: Some(FILES),
+    };
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files; run as root")
+}
+
+fn in_pid_namespace(command: &[String]) -> anyhow::Result<ExitCode> {
+    // SAFETY: NEWPID changes nothing about this process, only where its future children live; no memory or
+    // descriptor table is unshared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.context("cannot make a pid namespace; run as root")?;
+    let (program, arguments) = command.split_first().context("a command is missing")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .status()
+        .with_context(|| format!("cannot run {program}"))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}

@@ -1,0 +1,65 @@
+//! PID 1 of the lab: turns a freshly booted kernel into a KVM host, runs one command in it, reports its status, powers off.
+//!
+//! This file owns the order of the steps; each step is a module of its own. What to do comes from the
+//! [`Order`] in the initramfs, how it went leaves through the report port. Judging that is left to
+//! `cargo xtask lab`, on the outer machine.
+
+mod command;
+mod modules;
+mod mounts;
+mod ports;
+mod reporter;
+mod userland;
+
+use anyhow::{Context as _, Result};
+use lab_protocol::{Order, Report, order};
+use rustix::system::{RebootCommand, reboot};
+
+use crate::reporter::Reporter;
+
+fn main() {
+    if let Err(error) = prepare_and_run() {
+        say_on_console(&format!("lab-init: {error:#}"));
+    }
+    if let Err(error) = reboot(RebootCommand::PowerOff) {
+        say_on_console(&format!("lab-init: cannot power the lab off: {error}"));
+    }
+}
+
+/// Everything between the kernel's hand-over and power-off. An error that comes back could not be reported through
+/// the port, since there is none yet.
+fn prepare_and_run() -> Result<()> {
+    mounts::initramfs().context("cannot mount the initramfs's own file systems")?;
+    let bytes = std::fs::read(order::PATH).with_context(|| format!("cannot read {}", order::PATH))?;
+    let order = Order::from_json(&bytes).with_context(|| format!("{} is not an order", order::PATH))?;
+    modules::load(&order.transport_modules)?;
+    let reporter = Reporter::open()?;
+
+    let report = match host_and_command(&order, &reporter) {
+        Ok(report) => report,
+        Err(error) => Report::Failed(format!("{error:#}")),
+    };
+    reporter.send(&report)
+}
+
+fn host_and_command(order: &Order, reporter: &Reporter) -> Result<Report> {
+    userland::set_limits()?;
+    userland::bring_up_loopback()?;
+    modules::load(&order.kvm_modules)?;
+    let streams = ports::Streams::open(order.terminal)?;
+    let results = ports::device_of(lab_protocol::port::RESULTS)?;
+    userland::enter(order.userland)?;
+    reporter.send(&Report::Booted)?;
+    if let Some(seconds) = order.heartbeat_secs {
+        reporter.beat_every(seconds)?;
+    }
+    command::run(order, streams, &results)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "before the report port is open, the kernel's console is all there is"
+)]
+fn say_on_console(sentence: &str) {
+    eprintln!("{sentence}");
+}

@@ -1,0 +1,155 @@
+//! ldrscope's rebuilt map against KVM's published one, over random register states: mixed modes, odd DFRs,
+//! duplicate IDs, disabled APICs, vCPUs created out of order. All states stand at once, so that one snapshot
+//! judges them; the random numbers are fixed, so that a failure comes back.
+
+use super::{Bench, CaseError, CaseResult, Context, require};
+use crate::contract::{Vcpu, Vm};
+use crate::guest::lapic::{
+    APIC_BASE_ENABLED, APIC_BASE_X2APIC, ApicReg, DFR_CLUSTER, DFR_FLAT, SVR_DISABLED, SVR_ENABLED, ldr,
+};
+use crate::guest::{Guest, layout};
+use crate::tool::snapshot;
+
+const STATES: usize = 60;
+const MOST_VCPUS: u64 = 40;
+
+/// The registers of one vCPU that a snapshot must repeat: vCPU id, LDR, DFR, SVR, APIC base.
+type Registers = (u32, u32, u32, u32, u64);
+
+pub(super) fn random_states(_: &Context, bench: &mut Bench) -> CaseResult {
+    bench.clear();
+    let mut random = Random(0x1d20_2019);
+    let guests = (0..STATES)
+        .map(|_| random_guest(&mut random))
+        .collect::<Result<Vec<_>, _>>()?;
+    let vms = snapshot(&[])?.vms;
+    require(vms.len() == STATES, || {
+        format!("snapshot should hold {STATES} VMs, holds {}", vms.len())
+    })?;
+    let disagreeing: Vec<_> = vms.iter().filter(|vm| vm.map.agrees != Some(true)).collect();
+    require(disagreeing.is_empty(), || {
+        let first = disagreeing
+            .first()
+            .map(|vm| format!("{vm:#?}"))
+            .unwrap_or_default();
+        format!(
+            "published and rebuilt map should agree for all {STATES}, do not for {}\n{first}",
+            disagreeing.len()
+        )
+    })?;
+    let mut wanted = guests
+        .iter()
+        .map(registers_of_guest)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut got: Vec<_> = vms.iter().map(registers_of_vm).collect();
+    wanted.sort_unstable();
+    got.sort_unstable();
+    let differing = wanted.iter().zip(&got).find(|(wanted, got)| wanted != got);
+    require(differing.is_none(), || {
+        format!("registers (wanted, got) differ: {differing:x?}")
+    })
+}
+
+fn random_guest(random: &mut Random) -> Result<Guest, CaseError> {
+    let count = 1 + random.below(MOST_VCPUS) as u32;
+    let mut ids: Vec<u32> = (0..count).collect();
+    if random.one_in(2) {
+        for i in (1..ids.len()).rev() {
+            ids.swap(i, random.below(i as u64 + 1) as usize);
+        }
+    }
+    // Most guests are nearly well-formed: in wild ones a first conflict hides whatever follows.
+    let oddity = if random.one_in(2) { 40 } else { 4 };
+    let cluster = random.one_in(2);
+    let guest = Guest::with_vcpu_ids(ids.iter().copied())?;
+    for &id in &ids {
+        if random.one_in(oddity) {
+            continue;
+        }
+        if random.one_in(oddity) {
+            let mode = if random.one_in(3) {
+                0
+            } else {
+                APIC_BASE_ENABLED | APIC_BASE_X2APIC
+            };
+            guest.set_apic_base(id, u64::from(layout::LAPIC) | mode)?;
+            let svr = if random.one_in(4) {
+                SVR_DISABLED
+            } else {
+                SVR_ENABLED
+            };
+            guest.edit_lapic(id, &[(ApicReg::Svr, svr)])?;
+            continue;
+        }
+        let orderly = if cluster {
+            crate::guest::lapic::cluster_id(id)
+        } else {
+            1 << (id % 8)
+        };
+        let logical_id = if random.one_in(oddity) {
+            random.below(256) as u8
+        } else {
+            orderly
+        };
+        let dfr = match (random.one_in(oddity), cluster) {
+            (true, _) => (random.below(16) as u32) << 28 | 0x0FFF_FFFF,
+            (false, true) => DFR_CLUSTER,
+            (false, false) => DFR_FLAT,
+        };
+        let svr = if random.one_in(8) {
+            SVR_DISABLED
+        } else {
+            SVR_ENABLED
+        };
+        let mut registers = vec![
+            (ApicReg::Ldr, ldr(logical_id)),
+            (ApicReg::Dfr, dfr),
+            (ApicReg::Svr, svr),
+        ];
+        if random.one_in(2 * oddity) {
+            registers.push((ApicReg::Id, (random.below(64) as u32) << 24));
+        }
+        guest.edit_lapic(id, &registers)?;
+    }
+    Ok(guest)
+}
+
+fn registers_of_guest(guest: &Guest) -> Result<Vec<Registers>, CaseError> {
+    let mut ids = guest.vcpu_ids();
+    ids.sort_unstable();
+    ids.into_iter()
+        .map(|id| {
+            let page = guest.lapic(id)?;
+            let [ldr, dfr, svr] = [ApicReg::Ldr, ApicReg::Dfr, ApicReg::Svr].map(|reg| page.get(reg));
+            Ok((id, ldr, dfr, svr, guest.apic_base(id)?))
+        })
+        .collect()
+}
+
+fn registers_of_vm(vm: &Vm) -> Vec<Registers> {
+    let registers = |vcpu: &Vcpu| (vcpu.vcpu_id, vcpu.ldr, vcpu.dfr, vcpu.svr, vcpu.apic_base);
+    let mut all: Vec<_> = vm.vcpus.iter().map(registers).collect();
+    all.sort_unstable();
+    all
+}
+
+/// SplitMix64: enough to scatter states, the same ones on every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}

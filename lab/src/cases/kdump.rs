@@ -1,0 +1,151 @@
+//! The 2019 scenario with its exact findings: before the crash, and once the kdump kernel waits for its timer.
+
+use super::expect::{Expected, settles_at};
+use super::{Bench, CaseResult, Context, require};
+use crate::contract::{AimedSource, Rule, Severity, Slot};
+use crate::guest::TIMER_PIN;
+use crate::guest::layout::TIMER_VECTOR;
+use crate::host::MapRules;
+use crate::scenario::{DeadCpus, Kdump, TIMER_DEST};
+use crate::tool::{Watch, snapshot};
+
+const VCPUS: u32 = 16;
+const DEAD: std::ops::Range<u32> = 1..VCPUS;
+
+pub(super) fn left_enabled(context: &Context, bench: &mut Bench) -> CaseResult {
+    let watch = bench.watch(context.hooks)?;
+    let mut kdump = boot(context, watch)?;
+
+    kdump.crash(DeadCpus::LeftEnabled)?;
+    kdump.arm_timer()?;
+    let ticks = kdump.await_timer()?;
+    let slot = Slot { cluster: 0, bit: 0 };
+    match context.rules {
+        MapRules::Overwrite => {
+            require(ticks == 0, || {
+                format!("the timer should never come, but came {ticks} times")
+            })?;
+            let pending = kdump.timer_pending_at()?;
+            require(pending == [15], || {
+                format!("the timer should be pending at vCPU 15, is at {pending:?}")
+            })?;
+        }
+        MapRules::ConflictDisables => {
+            require(ticks >= 3, || "the timer should come, but did not".to_owned())?
+        }
+    }
+
+    settles_at(watch, None, &armed_and_enabled(context.rules))?;
+    let findings = watch.standing().findings();
+    let stolen = findings
+        .iter()
+        .find(|finding| finding.collision_slot() == Some(slot));
+    if let (Some(stolen), MapRules::Overwrite) = (stolen, context.rules) {
+        watch.require(
+            stolen.effect.partial > 0,
+            "the collision should break destinations in part",
+        )?;
+        watch.require(
+            stolen.summary.contains("vCPU 15"),
+            "the summary should name the owner, vCPU 15",
+        )?;
+        watch.require(
+            stolen.evidence.len() == stolen.vcpus.len(),
+            "every claimant should be in evidence",
+        )?;
+    }
+
+    let snapshot = snapshot(&[])?;
+    let [vm] = snapshot.vms.as_slice() else {
+        return require(false, || {
+            format!("snapshot should hold one VM, holds {}", snapshot.vms.len())
+        });
+    };
+    let aimed = vm.aimed.iter().find(|aimed| aimed.source == AimedSource::Ioapic);
+    let pin = aimed.map(|aimed| (aimed.index, aimed.dest, aimed.vector));
+    let armed = (
+        u32::from(TIMER_PIN),
+        u32::from(TIMER_DEST),
+        u32::from(TIMER_VECTOR),
+    );
+    require(pin == Some(armed), || {
+        format!(
+            "aimed should hold the timer's pin {armed:?}, holds {:?}",
+            vm.aimed
+        )
+    })?;
+    require(vm.map.agrees == Some(true), || {
+        format!("published and rebuilt should agree: {:?}", vm.map)
+    })
+}
+
+pub(super) fn disabled(context: &Context, bench: &mut Bench) -> CaseResult {
+    let watch = bench.watch(context.hooks)?;
+    let mut kdump = boot(context, watch)?;
+
+    kdump.crash(DeadCpus::Disabled)?;
+    kdump.arm_timer()?;
+    let ticks = kdump.await_timer()?;
+    require(ticks >= 3, || {
+        format!("the timer should come, but came {ticks} times")
+    })?;
+
+    let left_over = Expected::rule(Rule::LdrStale)
+        .on(DEAD.collect::<Vec<_>>())
+        .at(Severity::Notice);
+    settles_at(watch, None, &[left_over])?;
+    Ok(())
+}
+
+/// Boots the first kernel under `watch` and holds its findings, none of which may be an emergency.
+fn boot(context: &Context, watch: &mut Watch) -> Result<Kdump, super::CaseError> {
+    let kdump = Kdump::boot_bigsmp()?;
+    let severity = match context.rules {
+        MapRules::Overwrite => Severity::Warning,
+        MapRules::ConflictDisables => Severity::Notice,
+    };
+    let mut expected: Vec<_> = (0..4)
+        .map(|bit| Expected::collision(0, bit, claimants(bit)).at(severity))
+        .collect();
+    expected.push(Expected::rule(Rule::LdrMultiBit).on(multi_bit()).at(severity));
+    expected.push(Expected::rule(Rule::LdrUnset).on([0]).at_most(Severity::Warning));
+    if context.rules == MapRules::ConflictDisables {
+        expected.push(Expected::rule(Rule::MapDisabled).at_most(Severity::Notice));
+    }
+    settles_at(watch, None, &expected)?;
+    watch.require(
+        watch.worst() <= Some(Severity::Warning),
+        "a healthy guest in physical mode should raise nothing above warning",
+    )?;
+    Ok(kdump)
+}
+
+fn armed_and_enabled(rules: MapRules) -> Vec<Expected> {
+    let stolen = Expected::collision(0, 0, [vec![0], claimants(0)].concat());
+    let mut expected: Vec<_> = (1..4)
+        .map(|bit| Expected::collision(0, bit, claimants(bit)))
+        .collect();
+    expected.push(Expected::rule(Rule::LdrMultiBit).on(multi_bit()));
+    expected.push(
+        Expected::rule(Rule::LdrStale)
+            .on(DEAD.collect::<Vec<_>>())
+            .suspected(),
+    );
+    match rules {
+        MapRules::Overwrite => expected.push(stolen.at(Severity::Critical)),
+        MapRules::ConflictDisables => {
+            expected.push(stolen.at(Severity::Warning).slow(true));
+            expected.push(Expected::rule(Rule::MapDisabled).at_most(Severity::Warning));
+        }
+    }
+    expected
+}
+
+/// The vCPUs whose `LDR = APIC ID << 24` has `bit` set.
+fn claimants(bit: u32) -> Vec<u32> {
+    (0..VCPUS).filter(|id| id >> bit & 1 == 1).collect()
+}
+
+fn multi_bit() -> Vec<u32> {
+    (0..VCPUS).filter(|id| id.count_ones() > 1).collect()
+}

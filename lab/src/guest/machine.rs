@@ -1,0 +1,230 @@
+//! A whole guest: an in-kernel irqchip, optionally a PIT, one memory region and vCPUs created in the order
+//! asked for. It offers the two sides from which APIC state changes: guest code (`exec`) and the VMM
+//! (`set_lapic`, `signal_msi`, ...). What a scenario does with them is for `scenario` and the cases.
+
+use std::collections::HashMap;
+
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_msi, kvm_pit_config};
+use kvm_ioctls::{Kvm, VmFd};
+
+use super::GuestError;
+use super::lapic::{ApicReg, ICR_INIT, LapicPage, ldr};
+use super::layout::{self, CODE_SELECTOR, GDT, IDT, TICKS, TIMER_HANDLER, TIMER_VECTOR};
+use super::memory::GuestMemory;
+use super::program::{Op, assemble_timer_handler};
+use super::routing;
+use super::vcpu::Vcpu;
+
+/// A VM with its vCPUs. Dropping it ends the VM.
+#[derive(Debug)]
+pub struct Guest {
+    vcpus: Vec<Vcpu>,
+    index_of: HashMap<u32, usize>,
+    supported: CpuId,
+    // Dropped after every descriptor of the VM that maps it.
+    vm: VmFd,
+    memory: GuestMemory,
+}
+
+impl Guest {
+    /// A VM with vCPUs 0 to `count - 1`, created in that order, and no PIT.
+    pub fn with_vcpus(count: u32) -> Result<Self, GuestError> {
+        Self::with_vcpu_ids(0..count)
+    }
+
+    /// A VM whose vCPUs are created in the order of `ids`, and no PIT.
+    pub fn with_vcpu_ids(ids: impl IntoIterator<Item = u32>) -> Result<Self, GuestError> {
+        let mut guest = Self::empty()?;
+        for id in ids {
+            guest.add_vcpu(id)?;
+        }
+        Ok(guest)
+    }
+
+    /// Like [`Guest::with_vcpus`], with a PIT wired to IOAPIC pin 2 as on every PC.
+    pub fn with_timer(count: u32) -> Result<Self, GuestError> {
+        let mut guest = Self::empty()?;
+        guest
+            .vm
+            .create_pit2(kvm_pit_config::default())
+            .map_err(GuestError::kvm("KVM_CREATE_PIT2"))?;
+        guest
+            .vm
+            .set_gsi_routing(&routing::pc()?)
+            .map_err(GuestError::kvm("KVM_SET_GSI_ROUTING"))?;
+        for id in 0..count {
+            guest.add_vcpu(id)?;
+        }
+        Ok(guest)
+    }
+
+    fn empty() -> Result<Self, GuestError> {
+        let kvm = Kvm::new().map_err(GuestError::NoKvm)?;
+        let supported = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(GuestError::kvm("KVM_GET_SUPPORTED_CPUID"))?;
+        let vm = kvm.create_vm().map_err(GuestError::kvm("KVM_CREATE_VM"))?;
+        vm.set_tss_address(layout::TSS)
+            .map_err(GuestError::kvm("KVM_SET_TSS_ADDR"))?;
+        vm.create_irq_chip()
+            .map_err(GuestError::kvm("KVM_CREATE_IRQCHIP"))?;
+        let memory = GuestMemory::new()?;
+        memory.attach(&vm)?;
+        write_tables(&memory)?;
+        Ok(Self {
+            vcpus: Vec::new(),
+            index_of: HashMap::new(),
+            supported,
+            vm,
+            memory,
+        })
+    }
+
+    /// Creates one more vCPU (hot-plug, if others have run already).
+    pub fn add_vcpu(&mut self, id: u32) -> Result<(), GuestError> {
+        let index = self.vcpus.len();
+        let fd = self
+            .vm
+            .create_vcpu(u64::from(id))
+            .map_err(GuestError::kvm("KVM_CREATE_VCPU"))?;
+        self.vcpus.push(Vcpu::new(id, index, fd, &self.supported)?);
+        self.index_of.insert(id, index);
+        Ok(())
+    }
+
+    /// The vCPU ids in order of creation.
+    pub fn vcpu_ids(&self) -> Vec<u32> {
+        self.vcpus.iter().map(|vcpu| vcpu.id).collect()
+    }
+
+    /// Runs `program` on vCPU `id` to its end and returns what the guest reported.
+    pub fn exec(&mut self, id: u32, program: &[Op]) -> Result<Vec<u32>, GuestError> {
+        let index = self.index(id)?;
+        self.vcpus[index].exec(&self.memory, program)
+    }
+
+    /// Like [`Guest::exec`] for a program that reports exactly one value.
+    pub fn exec_one(&mut self, id: u32, program: &[Op]) -> Result<u32, GuestError> {
+        match self.exec(id, program)?.as_slice() {
+            [value] => Ok(*value),
+            reports => Err(GuestError::Reports {
+                vcpu_id: id,
+                got: reports.len(),
+                wanted: 1,
+            }),
+        }
+    }
+
+    /// Guest code on vCPU `id` sets DFR, LDR and SVR, in the order in which Linux's `setup_local_APIC` does.
+    pub fn write_logical_id(
+        &mut self,
+        id: u32,
+        dfr: u32,
+        logical_id: u8,
+        svr: u32,
+    ) -> Result<(), GuestError> {
+        let program = [
+            Op::ApicWrite(ApicReg::Dfr, dfr),
+            Op::ApicWrite(ApicReg::Ldr, ldr(logical_id)),
+            Op::ApicWrite(ApicReg::Svr, svr),
+        ];
+        self.exec(id, &program).map(drop)
+    }
+
+    /// Guest code on vCPU `sender` sends an INIT IPI to the xAPIC with physical ID `target`, and KVM carries it out.
+    pub fn send_init(&mut self, sender: u32, target: u32) -> Result<(), GuestError> {
+        let program = [
+            Op::ApicWrite(ApicReg::IcrHigh, target << 24),
+            Op::ApicWrite(ApicReg::IcrLow, ICR_INIT),
+        ];
+        self.exec(sender, &program)?;
+        let index = self.index(target)?;
+        self.vcpus[index].accept_init()
+    }
+
+    /// How often the timer's interrupt handler has run since it was last reset.
+    pub fn ticks(&self) -> Result<u32, GuestError> {
+        self.memory.read_u32(TICKS)
+    }
+
+    /// The register page of vCPU `id` (`KVM_GET_LAPIC`).
+    pub fn lapic(&self, id: u32) -> Result<LapicPage, GuestError> {
+        self.vcpus[self.index(id)?].lapic()
+    }
+
+    /// Replaces the register page of vCPU `id` (`KVM_SET_LAPIC`), as a VMM does on restore.
+    pub fn set_lapic(&self, id: u32, page: &LapicPage) -> Result<(), GuestError> {
+        self.vcpus[self.index(id)?].set_lapic(page)
+    }
+
+    /// Sets some registers of vCPU `id` in one `KVM_SET_LAPIC`, leaving the rest as they are.
+    pub fn edit_lapic(&self, id: u32, registers: &[(ApicReg, u32)]) -> Result<(), GuestError> {
+        let mut page = self.lapic(id)?;
+        for (reg, value) in registers {
+            page.set(*reg, *value);
+        }
+        self.set_lapic(id, &page)
+    }
+
+    /// The IA32_APIC_BASE of vCPU `id`.
+    pub fn apic_base(&self, id: u32) -> Result<u64, GuestError> {
+        self.vcpus[self.index(id)?].apic_base()
+    }
+
+    /// Sets IA32_APIC_BASE of vCPU `id` from outside (`KVM_SET_SREGS`).
+    pub fn set_apic_base(&self, id: u32, apic_base: u64) -> Result<(), GuestError> {
+        self.vcpus[self.index(id)?].set_apic_base(apic_base)
+    }
+
+    /// Injects an edge-triggered fixed MSI with a logical destination (`KVM_SIGNAL_MSI`). Nobody taking it is no
+    /// error here: look at [`Guest::requesting`].
+    pub fn signal_logical_msi(&self, dest: u8, vector: u8) -> Result<(), GuestError> {
+        const DESTINATION_LOGICAL: u32 = 1 << 2;
+        let msi = kvm_msi {
+            address_lo: layout::LAPIC | u32::from(dest) << 12 | DESTINATION_LOGICAL,
+            data: u32::from(vector),
+            ..kvm_msi::default()
+        };
+        match self.vm.signal_msi(msi) {
+            // With no vCPU to take it, the scan answers -1, which userspace sees as EPERM.
+            Err(errno) if errno.errno() != libc::EPERM => Err(GuestError::Kvm {
+                call: "KVM_SIGNAL_MSI",
+                source: errno,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The vCPUs in whose interrupt request register `vector` is pending, ascending.
+    pub fn requesting(&self, vector: u8) -> Result<Vec<u32>, GuestError> {
+        let mut ids = Vec::new();
+        for vcpu in &self.vcpus {
+            if vcpu.lapic()?.requested_vectors().contains(&vector) {
+                ids.push(vcpu.id);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn index(&self, id: u32) -> Result<usize, GuestError> {
+        self.index_of.get(&id).copied().ok_or(GuestError::NoVcpu(id))
+    }
+}
+
+/// The descriptor tables and the handler that every vCPU shares.
+fn write_tables(memory: &GuestMemory) -> Result<(), GuestError> {
+    const FLAT_CODE: u64 = 0x00CF_9B00_0000_FFFF;
+    const FLAT_DATA: u64 = 0x00CF_9300_0000_FFFF;
+    const INTERRUPT_GATE: u64 = 0x8E00;
+    let gdt: Vec<u8> = [0, FLAT_CODE, FLAT_DATA]
+        .into_iter()
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    memory.write(GDT, &gdt)?;
+    memory.write(TIMER_HANDLER, &assemble_timer_handler(TIMER_HANDLER)?)?;
+    let handler = u64::from(TIMER_HANDLER);
+    let gate =
+        (handler & 0xFFFF) | u64::from(CODE_SELECTOR) << 16 | INTERRUPT_GATE << 32 | (handler >> 16) << 48;
+    memory.write(IDT + u32::from(TIMER_VECTOR) * 8, &gate.to_le_bytes())
+}

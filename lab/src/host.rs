@@ -1,0 +1,70 @@
+//! The lab's host as far as expectations depend on it: its kernel series and the rules by which that kernel's
+//! KVM builds a logical map. Known from the release string alone, since the lab chose the kernel itself;
+//! ldrscope must find out by other means.
+
+use std::str::FromStr;
+
+/// How KVM treats LDRs that compete for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapRules {
+    /// 5.3 to 6.2: the last vCPU overwrites.
+    Overwrite,
+    /// 6.3 and later: any conflict disables the logical map.
+    ConflictDisables,
+}
+
+/// A kernel series, such as 6.12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    major: u32,
+    minor: u32,
+}
+
+/// Not a kernel series.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no kernel series; give one such as 6.12")]
+pub struct UnknownSeries(String);
+
+impl FromStr for Series {
+    type Err = UnknownSeries;
+
+    /// Reads a series or a whole release string, of which it is the start.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok(Self { major, minor }),
+            _ => Err(UnknownSeries(text.to_owned())),
+        }
+    }
+}
+
+impl Series {
+    /// The running kernel's.
+    pub fn running() -> Result<Self, UnknownSeries> {
+        rustix::system::uname().release().to_string_lossy().parse()
+    }
+
+    /// The rules of this series' KVM.
+    pub fn map_rules(self) -> MapRules {
+        let first_with_conflicts = Self { major: 6, minor: 3 };
+        if self >= first_with_conflicts {
+            MapRules::ConflictDisables
+        } else {
+            MapRules::Overwrite
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MapRules, Series};
+
+    #[test]
+    fn a_release_string_names_its_rules() {
+        let rules = |text: &str| text.parse::<Series>().unwrap().map_rules();
+        assert_eq!(rules("6.1.0-56-amd64"), MapRules::Overwrite);
+        assert_eq!(rules("6.12.117+deb12-amd64"), MapRules::ConflictDisables);
+        assert_eq!(rules("7.3"), MapRules::ConflictDisables);
+        assert!("six".parse::<Series>().is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! ldrscope commands that run to their end.
+
+use std::io::Read;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::{ToolError, command};
+use crate::contract::Snapshot;
+use crate::reap;
+
+/// A whole run, start-up and canary included, under emulation.
+const RUN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Exit status; `code()` is `None` if a signal ended it.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs `command` to its end with empty stdin, collecting its output.
+pub fn run_to_end(mut command: Command) -> Result<Outcome, ToolError> {
+    let args = command
+        .get_args()
+        .map(|arg| arg.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| ToolError::Start {
+            program: command.get_program().to_owned(),
+            source,
+        })?;
+    let stdout = collect(child.stdout.take());
+    let stderr = collect(child.stderr.take());
+    let ended = reap::wait_at_most(&mut child, RUN_LIMIT).map_err(ToolError::child("wait for"))?;
+    reap::kill(&mut child);
+    let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().unwrap_or_default());
+    match ended {
+        Some(status) => Ok(Outcome {
+            status,
+            stdout,
+            stderr,
+        }),
+        None => Err(ToolError::StillRunning {
+            args,
+            seconds: RUN_LIMIT.as_secs(),
+            stderr,
+        }),
+    }
+}
+
+/// `ldrscope snapshot --format json` with further arguments; anything but exit 0 and one document is an error.
+pub fn snapshot(args: &[&str]) -> Result<Snapshot, ToolError> {
+    let outcome = run_to_end(command(&[&["snapshot", "--format", "json"], args].concat()))?;
+    if !outcome.status.success() {
+        return Err(ToolError::Ended {
+            status: outcome.status.to_string(),
+            stderr: outcome.stderr,
+        });
+    }
+    let snapshot: Snapshot = serde_json::from_str(&outcome.stdout)
+        .map_err(|error| ToolError::Contract(format!("snapshot: {error}")))?;
+    if snapshot.schema != "ldrscope.snapshot.v1" {
+        return Err(ToolError::Contract(format!(
+            "snapshot: schema {:?}",
+            snapshot.schema
+        )));
+    }
+    Ok(snapshot)
+}
+
+/// Reads a pipe to its end on a thread of its own.
+fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What was read before an error is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
