@@ -83,11 +83,6 @@ pub struct Watch {
     #[arg(long, value_name = "NAME|UUID|PID")]
     pub vm: Option<String>,
 
-    /// Which functions of KVM to hook: `cold` costs writes that change nothing nothing at all, `precise` sees
-    /// every single register write, `auto` is precise where APICv or AVIC keeps those functions quiet
-    #[arg(long, value_enum, default_value_t = Hooks::Auto)]
-    pub hooks: Hooks,
-
     /// Wait for the kvm module to be loaded
     #[arg(long)]
     pub wait: bool,
@@ -134,6 +129,12 @@ pub struct Doctor {
 /// What `watch` and `snapshot` share.
 #[derive(Debug, Args)]
 pub struct Observe {
+    /// Which functions of KVM to hook: with `cold` an APIC write that changes nothing costs nothing extra,
+    /// `precise` sees every single register write, `auto` is precise where APICv or AVIC keeps those
+    /// functions quiet
+    #[arg(long, value_enum, default_value_t = Hooks::Auto)]
+    hooks: Hooks,
+
     /// Do not prove the hooks with a VM of ldrscope's own
     #[arg(long)]
     no_canary: bool,
@@ -152,11 +153,11 @@ pub struct Observe {
 }
 
 impl Observe {
-    /// The observer's options with this hook set.
+    /// The observer's options.
     #[must_use]
-    pub fn options(&self, hooks: HookSet) -> ObserverOptions {
+    pub fn options(&self) -> ObserverOptions {
         ObserverOptions {
-            hooks,
+            hooks: self.hooks.into(),
             canary: !self.no_canary,
             ring_bytes: self.ring_size,
             bpf_log: self.bpf_log,

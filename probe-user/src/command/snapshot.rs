@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     identity::{filter::VmFilter, process::ProcFs},
     kernel::obstacle::Obstacle,
-    observer::{Backlog, HookSet, Observer, Report},
+    observer::{Backlog, Observer, Report},
     sink::{OutputError, snapshot_json, snapshot_table, terminal::Style},
 };
 
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// # Errors
 /// An [`Obstacle`], a filter that matches nothing, or an output that fails.
 pub fn run(arguments: &Snapshot) -> Result<Exit> {
-    let mut observer = Observer::open(&arguments.observe.options(HookSet::Cold))?;
+    let mut observer = Observer::open(&arguments.observe.options())?;
     let filter = VmFilter::new(arguments.vm.clone());
     let mut engine = Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs));
     look(&mut observer, &mut engine)?;

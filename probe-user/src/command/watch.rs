@@ -55,7 +55,7 @@ pub fn run(arguments: &Watch) -> Result<Exit> {
 async fn watch(arguments: &Watch) -> Result<()> {
     // Before anything is attached, so that a signal during the start ends it in order, too.
     let mut stop = Stop::new(arguments.duration)?;
-    let options = arguments.observe.options(arguments.hooks.into());
+    let options = arguments.observe.options();
     let opened = select! {
         opened = open(&options, arguments.wait) => opened?,
         () = stop.requested() => return Ok(()),
