@@ -49,6 +49,8 @@ pub struct Probe {
     pub copier: Copier,
     /// What was lost.
     pub counters: Counters,
+    /// Programs of the hooks that found their function.
+    attached: Vec<&'static str>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -74,6 +76,7 @@ impl Probe {
         for name in PROGRAMS {
             load::<RawTracePoint>(&mut ebpf, name, RawTracePoint::load)?;
         }
+        let mut attached = Vec::new();
         for hook in HOOKS
             .iter()
             .filter(|hook| hook.set == Set::Cold || options.precise)
@@ -91,7 +94,10 @@ impl Probe {
                         hook.functions[0]
                     );
                 }
-                (sites, _) => attach(&mut ebpf, hook.program, sites)?,
+                (sites, _) => {
+                    attach(&mut ebpf, hook.program, sites)?;
+                    attached.push(hook.program);
+                }
             }
         }
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| refused("EVENTS", error))?;
@@ -107,8 +113,15 @@ impl Probe {
             ring: Ring::new(ring),
             copier: Copier::new(ebpf, window),
             counters,
+            attached,
             logger,
         })
+    }
+
+    /// Whether the hook of that program is attached.
+    #[must_use]
+    pub fn has(&self, program: &str) -> bool {
+        self.attached.contains(&program)
     }
 
     /// Passes what the kernel side logged on to the `log` crate.

@@ -106,9 +106,9 @@ impl Reading {
         self.copy.before.linked == 1
     }
 
-    /// Whether it is a canary, this copy's or another's.
+    /// Whether it is a canary, this copy's or another's. A canary has one vCPU: a larger VM cannot hide.
     pub(super) fn canary(&self) -> bool {
-        self.vcpus.first().is_some_and(Vcpu::is_canary)
+        matches!(self.vcpus.as_slice(), [only] if only.is_canary())
     }
 
     /// Its name in debugfs, empty if not known.

@@ -123,7 +123,7 @@ impl Registry {
                 out,
             );
             if standing == Standing::Reported {
-                out.push(process(vm, event.tgid, event.tid, String::new()));
+                out.push(process(vm, event.tgid, event.tid, unnamed(vm)));
             }
         }
         let Some(resident) = self.census.get(event.kvm, vm) else {
@@ -185,7 +185,8 @@ impl Registry {
         if !reading.linked() {
             resident.stale_since = Some(trigger);
         }
-        if reading.canary() {
+        if reading.canary() && resident.standing != Standing::Canary {
+            report_end(resident, now, out);
             resident.standing = Standing::Canary;
         }
         if resident.standing == Standing::HeldBack && reading.vcpus.len() > 1 {
@@ -195,10 +196,12 @@ impl Registry {
         if resident.standing != Standing::Reported {
             return;
         }
-        let owner = reading.owner();
-        if resident.owner != Some(owner) || !resident.named {
-            (resident.owner, resident.named) = (Some(owner), true);
-            out.push(process(vm, owner, reading.creator_tid(), reading.debugfs_name()));
+        let (owner, name) = (reading.owner(), reading.debugfs_name());
+        let named = !name.is_empty();
+        if resident.owner != Some(owner) || resident.named != named {
+            (resident.owner, resident.named) = (Some(owner), named);
+            let discriminator = if named { name } else { unnamed(vm) };
+            out.push(process(vm, owner, reading.creator_tid(), discriminator));
         }
         out.push(Report::Observation(Observation::Sample(
             reading.into_sample(now, trigger, map_mode),
@@ -213,6 +216,11 @@ fn process(vm: VmId, pid: u32, creator_tid: u32, discriminator: String) -> Repor
         creator_tid,
         discriminator,
     }
+}
+
+/// Tells VMs of one process apart that have no name in debugfs (yet, or because there is no debugfs).
+fn unnamed(vm: VmId) -> String {
+    format!("#{}", vm.0)
 }
 
 fn report_end(resident: &Resident, at: BootTime, out: &mut Vec<Report>) {

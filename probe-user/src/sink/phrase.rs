@@ -3,7 +3,7 @@
 use probe_apic::{
     aim::{Aim, AimSource},
     cause::{Cause, Register, Route},
-    finding::{Confidence, Effect, Evidence, Finding},
+    finding::{Confidence, Effect, Finding},
     id::Slot,
 };
 
@@ -139,21 +139,6 @@ pub const fn register_name(register: Register) -> &'static str {
         Register::Svr => "SVR",
         Register::ApicBase => "APIC base",
     }
-}
-
-/// The raw registers of one vCPU.
-#[must_use]
-pub fn evidence(evidence: &Evidence) -> String {
-    let lapic = &evidence.lapic;
-    format!(
-        "vCPU {}: APIC ID {}, LDR {:#010x}, DFR {:#010x}, SVR {:#010x}, APIC base {:#x}",
-        evidence.vcpu_id,
-        lapic.apic_id(),
-        lapic.ldr.0,
-        lapic.dfr.0,
-        lapic.svr.0,
-        lapic.apic_base.0
-    )
 }
 
 /// What is to be said about how sure a finding is; nothing where it is plain.

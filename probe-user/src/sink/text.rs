@@ -1,4 +1,5 @@
-//! `watch` for people: a line a change, details below it.
+//! `watch` for people: a line a change, and below it what it means, breaks and comes from. Raw registers are
+//! left to `snapshot`, which shows every vCPU's.
 
 use std::io::{self, Write};
 
@@ -9,9 +10,6 @@ use crate::{
     clock::WallClock,
     engine::output::{Event, Output, Status, StatusKind},
 };
-
-/// Raw registers are shown for this many vCPUs; a snapshot shows them all.
-const MAX_EVIDENCE: usize = 4;
 
 /// Writes text.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl<W: Write> Text<W> {
         }
         text.push('\n');
         if event.change.kind != ChangeKind::Cleared {
-            self.details(finding, wall, &mut text);
+            self.details(finding, &mut text);
         }
         text
     }
@@ -78,27 +76,14 @@ impl<W: Write> Text<W> {
         }
     }
 
-    fn details(&self, finding: &Finding, wall: WallClock, text: &mut String) {
+    fn details(&self, finding: &Finding, text: &mut String) {
         let mut say = |label: &str, words: &str| {
             text.push_str(&self.style.paragraph(&format!("    {label}"), "        ", words));
         };
         say("", &escape_line(&finding.summary));
         say("effect: ", &phrase::effect(&finding.effect));
-        if let Some(since) = finding.since {
-            say("since: ", &wall.human(since));
-        }
         if let Some(cause) = &finding.cause {
             say("cause: ", &phrase::cause(cause));
-        }
-        for evidence in finding.evidence.iter().take(MAX_EVIDENCE) {
-            say("evidence: ", &phrase::evidence(evidence));
-        }
-        let more = finding.evidence.len().saturating_sub(MAX_EVIDENCE);
-        if more > 0 {
-            say(
-                "evidence: ",
-                &format!("{more} more; `ldrscope snapshot` shows every vCPU"),
-            );
         }
     }
 }

@@ -44,7 +44,7 @@ fn wrong_usage_is_2_and_says_so_on_stderr() {
         &["watch", "--hooks", "hot"],
         &["watch", "--ring-size", "3MiB"],
         &["snapshot", "--format", "html"],
-        &["snapshot", "--hooks", "cold"],
+        &["snapshot", "--settle", "1s"],
     ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");

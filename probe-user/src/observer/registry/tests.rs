@@ -29,6 +29,12 @@ fn event(vm: VmId, kind: Kind, comm: &str) -> Decoded {
     }
 }
 
+fn debugfs_name() -> [u8; 32] {
+    let mut name = [0; 32];
+    name[..5].copy_from_slice(b"11-30");
+    name
+}
+
 /// A reading of a listed VM with that many vCPUs.
 fn reading(vm: VmId, vcpus: usize) -> Reading {
     let stamp = Stamp {
@@ -42,6 +48,7 @@ fn reading(vm: VmId, vcpus: usize) -> Reading {
         before: stamp,
         after: stamp,
         owner_tgid: 10,
+        name: debugfs_name(),
         ..bytemuck::Zeroable::zeroed()
     };
     Reading {
@@ -173,4 +180,48 @@ fn after_a_loss_every_reported_vm_is_doubted_and_read() {
     assert_eq!(words(&mut out), ["lost"]);
     assert!(vms.needs_scan());
     assert_eq!(vms.stale(), [(KVM, A)]);
+}
+
+#[test]
+fn a_canary_under_another_name_ends_for_the_outside_when_it_shows() {
+    let (mut vms, mut out) = registry();
+    vms.take_event(&event(A, Kind::VmBorn, "ldrscope-1.2"), &mut out);
+    let canary = Vcpu {
+        signature: CANARY_SIGNATURE,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    vms.take_reading(
+        KVM,
+        A,
+        Reading {
+            vcpus: vec![canary],
+            ..reading(A, 1)
+        },
+        BootTime(2000),
+        &mut out,
+    );
+    assert_eq!(words(&mut out), ["seen", "process", "gone"]);
+    let two = Reading {
+        vcpus: vec![canary; 2],
+        ..reading(B, 2)
+    };
+    vms.take_event(&event(B, Kind::VmBorn, "qemu"), &mut out);
+    vms.take_reading(KVM, B, two, BootTime(2000), &mut out);
+    assert_eq!(
+        words(&mut out),
+        ["seen", "process", "process", "sample"],
+        "a larger VM cannot hide"
+    );
+}
+
+#[test]
+fn a_vm_is_identified_again_once_it_has_a_name() {
+    let (mut vms, mut out) = registry();
+    vms.take_event(&event(A, Kind::VmBorn, "qemu"), &mut out);
+    let mut nameless = reading(A, 1);
+    nameless.copy.name = [0; 32];
+    vms.take_reading(KVM, A, nameless, BootTime(2000), &mut out);
+    assert_eq!(words(&mut out), ["seen", "process", "sample"]);
+    vms.take_reading(KVM, A, reading(A, 1), BootTime(3000), &mut out);
+    assert_eq!(words(&mut out), ["process", "sample"]);
 }
