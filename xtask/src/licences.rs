@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 
-use crate::{lint, tool};
+use crate::tool;
 
 /// Licences that ask no more than to be named. SPDX identifiers.
 const ALLOWED: &[&str] = &[
@@ -35,7 +35,7 @@ struct Package {
 
 /// Fails with the list of packages whose licence is not allowed.
 pub(crate) fn check() -> Result<()> {
-    let text = tool::capture(lint::cargo("metadata").args(["--format-version", "1", "--locked"]))?;
+    let text = tool::capture(tool::cargo("metadata").args(["--format-version", "1", "--locked"]))?;
     let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata has an unknown form")?;
     let refused: Vec<String> = metadata
         .packages

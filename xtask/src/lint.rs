@@ -1,13 +1,10 @@
 //! The checks that need no kernel: format, clippy for both targets, licences of what is linked, tidiness of the tree.
 
-use std::{
-    path::Path,
-    process::{Command, ExitCode},
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{build, licences, paths, setup, setup::BpfToolchain, tally::Tally, tidy, tool};
+use crate::{build, licences, setup, setup::BpfToolchain, tally::Tally, tidy, tool};
 
 /// Runs all checks of this module.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -21,11 +18,11 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// The same, as a part of a larger account.
 pub(crate) fn checks(tally: &mut Tally, toolchain: &BpfToolchain, linker: &Path) {
     tally.check("format", "cargo fmt", || {
-        tool::quiet(cargo("fmt").args(["--all", "--check"]))
+        tool::quiet(tool::cargo("fmt").args(["--all", "--check"]))
     });
     tally.check("clippy, userspace", "cargo clippy", || {
         tool::quiet(
-            cargo("clippy")
+            tool::cargo("clippy")
                 .args([
                     "--workspace",
                     "--exclude",
@@ -48,10 +45,3 @@ pub(crate) fn checks(tally: &mut Tally, toolchain: &BpfToolchain, linker: &Path)
 }
 
 const DENY: [&str; 3] = ["--", "-D", "warnings"];
-
-/// The cargo that runs xtask, in the workspace.
-pub(crate) fn cargo(subcommand: &str) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(paths::workspace()).arg(subcommand);
-    cargo
-}

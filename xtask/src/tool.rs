@@ -12,6 +12,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::paths;
+
+/// The cargo that runs xtask, in the workspace.
+pub(crate) fn cargo(subcommand: &str) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(paths::workspace()).arg(subcommand);
+    cargo
+}
+
 /// Runs `command` without input and returns its standard output.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output = finish(command)?;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{package::Release, series::Series, unpack::Unpacked};
+use super::{release::Release, series::Series, unpack::Unpacked};
 
 /// Goes up when the meaning of a manifest or the choice of kept files changes.
 const FORMAT: u32 = 1;

@@ -7,6 +7,7 @@
 mod archive;
 mod cache;
 mod package;
+mod release;
 mod series;
 mod unpack;
 

@@ -3,35 +3,12 @@
 //! Knows Debian's package names: `linux-image-ABI-amd64`, which up to 6.x holds kernel and modules and from 7.x on only
 //! depends on `linux-binary-ABI-amd64`, `linux-modules-ABI-amd64` and `linux-base-ABI-amd64`. Version order is dpkg's.
 
-use std::{fmt, process::Command};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{archive::Archive, series::Series};
+use super::{archive::Archive, release::Release, series::Series};
 use crate::tool;
-
-/// One kernel as the archive offers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Release {
-    /// The packages that hold kernel and modules.
-    pub(crate) packages: Vec<String>,
-    /// Debian's version of all of them.
-    pub(crate) version: String,
-    /// The suite it was found in.
-    pub(crate) suite: String,
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} {} from {}",
-            self.packages.join(", "),
-            self.version,
-            self.suite
-        )
-    }
-}
 
 /// The newest kernel of `series` in the archive.
 pub(crate) fn newest(archive: &Archive, series: Series) -> Result<Release> {

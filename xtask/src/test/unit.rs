@@ -4,11 +4,11 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{lint, progress};
+use crate::{progress, tool};
 
 /// How many tests passed and failed.
 pub(crate) fn run() -> Result<(usize, usize)> {
-    let mut cargo = lint::cargo("test");
+    let mut cargo = tool::cargo("test");
     cargo
         .args([
             "--workspace",
