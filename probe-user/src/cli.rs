@@ -121,7 +121,7 @@ pub struct Doctor {
     #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
     pub format: DoctorFormat,
 
-    /// Look at this BTF file in place of the kernel's own
+    /// Look at this BTF file in place of the kvm module's own
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
 }
@@ -139,7 +139,8 @@ pub struct Observe {
     #[arg(long)]
     no_canary: bool,
 
-    /// Use this BTF file (KVM's types included) in place of the kernel's own
+    /// Use this BTF file for KVM's types in place of the kvm module's own: one that continues the kernel's, or
+    /// one that stands alone
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
 

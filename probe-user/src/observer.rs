@@ -163,7 +163,8 @@ impl Observer {
             precise,
             log: options.bpf_log,
         };
-        let mut probe = Probe::load(probe_options, &resolved.layout, &symbols)?;
+        let mut probe = Probe::load(probe_options, &resolved.layout, &symbols)
+            .map_err(|obstacle| preflight::explain(obstacle, &support))?;
         let mut early = Vec::new();
         let map_rules = if options.canary {
             canary::prove(&mut probe, resolved.map_mode, precise, &mut early)?

@@ -1,7 +1,7 @@
 //! Loads the kernel-side object into the running kernel and attaches its hooks. Dropping a [`Probe`]
 //! detaches everything; so does the death of the process.
 
-use std::{error::Error, io};
+use std::io;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -17,7 +17,7 @@ use super::{
     window::{Copier, PROGRAMS, WindowView},
 };
 use crate::kernel::{
-    obstacle::{LockdownEvidence, Obstacle, Source},
+    obstacle::{Obstacle, Source},
     symbols::Symbols,
 };
 
@@ -103,6 +103,7 @@ impl Probe {
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| refused("EVENTS", error))?;
         let counters = Counters::new(take(&mut ebpf, "DROPPED")?, take(&mut ebpf, "UNTRACKED")?)
             .map_err(|error| refused("DROPPED", error))?;
+        give_memory_back();
         let logger = if options.log {
             EbpfLogger::init(&mut ebpf).ok()
         } else {
@@ -130,6 +131,14 @@ impl Probe {
             logger.flush();
         }
     }
+}
+
+/// Aya parses the whole kernel's BTF while it loads an object, in many small allocations that the allocator
+/// would otherwise keep for as long as ldrscope runs.
+fn give_memory_back() {
+    // SAFETY: takes no pointer and touches free memory only. Its answer, whether any was given back, does not
+    // matter.
+    let _ = unsafe { libc::malloc_trim(0) };
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Obstacle> {
@@ -173,39 +182,15 @@ fn missing(program: &'static str) -> Obstacle {
 }
 
 fn refused(program: &str, source: impl Into<Source>) -> Obstacle {
-    let source = source.into();
-    if is_permission_denied(source.as_ref()) {
-        return Obstacle::Lockdown {
-            how: LockdownEvidence::Refused,
-        };
-    }
     Obstacle::LoadRefused {
         program: program.to_owned(),
-        source,
+        source: source.into(),
     }
 }
 
 fn attach_refused(function: &str, error: ProgramError) -> Obstacle {
-    if is_permission_denied(&error) {
-        return Obstacle::Lockdown {
-            how: LockdownEvidence::Refused,
-        };
-    }
     Obstacle::AttachFailed {
         function: function.to_owned(),
         source: error.into(),
     }
-}
-
-/// EPERM anywhere in the chain. (The verifier says EACCES: that is another matter.)
-fn is_permission_denied(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }

@@ -172,6 +172,16 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
+    /// Whether `bytes` stand for themselves, rather than continue a base: the strings of a split BTF go on where
+    /// the base's end, so that only a BTF of its own begins them with the empty string.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are no BTF or are cut short.
+    pub fn stands_alone(bytes: &[u8]) -> Result<bool, BtfError> {
+        Ok(Part::parse(bytes)?.strings.first() == Some(&0))
+    }
+
     fn append(&mut self, bytes: &'a [u8], tag: u32) -> Result<(), BtfError> {
         let part = Part::parse(bytes)?;
         let mut at = 0;

@@ -239,7 +239,6 @@ fn layout(facts: &Facts<'_>) -> Option<Check> {
 }
 
 fn symbols(facts: &Facts<'_>) -> Vec<Check> {
-    const REMEDY: &str = "set `sysctl kernel.kptr_restrict=1` and hold CAP_SYSLOG";
     if matches!(facts.support.kvm, Kvm::NotLoaded | Kvm::Absent) {
         return Vec::new();
     }
@@ -260,16 +259,7 @@ fn symbols(facts: &Facts<'_>) -> Vec<Check> {
             "symbols",
             format!("addresses are shown (kptr_restrict {restrict})"),
         ),
-        None if symbols.hidden() => Check {
-            remedy: Some(REMEDY.to_owned()),
-            detail: format!("the kernel hides its addresses (kptr_restrict {restrict})"),
-            ..blocked(
-                "symbols",
-                &Obstacle::SymbolMissing {
-                    name: "vm_list".to_owned(),
-                },
-            )
-        },
+        None if symbols.hidden() => blocked("symbols", &Obstacle::AddressesHidden),
         None => blocked(
             "symbols",
             &Obstacle::SymbolMissing {

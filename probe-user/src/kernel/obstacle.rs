@@ -84,6 +84,9 @@ pub enum Obstacle {
         /// The symbol.
         name: String,
     },
+    /// The kernel hides the addresses of its variables.
+    #[error("the kernel hides its addresses from this process")]
+    AddressesHidden,
     /// ldrscope was built without its kernel-side programs.
     #[error("this ldrscope was built without its kernel-side programs")]
     NoObject,
@@ -172,6 +175,7 @@ impl Obstacle {
             Self::BtfUnreadable { .. } | Self::FieldMissing { .. } => "unknown-layout",
             Self::NoKprobes => "no-kprobes",
             Self::SymbolMissing { .. } => "symbol-missing",
+            Self::AddressesHidden => "addresses-hidden",
             Self::NoObject => "no-object",
             Self::RingSize { .. } => "ring-size",
             Self::LoadRefused { .. } => "load-refused",
@@ -189,10 +193,10 @@ impl Obstacle {
             Self::NotX86 { .. } => "run ldrscope on the x86-64 host that runs the VMs",
             Self::KernelTooOld { .. } => "run a kernel from 5.11 on; 6.1 or later is recommended",
             Self::NotRoot { .. } => {
-                "run it as root (`sudo ldrscope ...`), or grant CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON"
+                "run it as root (`sudo ldrscope ...`), or grant CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON and CAP_SYSLOG"
             }
             Self::MissingCapability { .. } => {
-                "grant CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON; in a container add them to its bounding set"
+                "grant CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON and CAP_SYSLOG; in a container add them to its bounding set"
             }
             Self::Lockdown { .. } => {
                 "boot with `lockdown=integrity` or `lockdown=none` (with Secure Boot, see your distribution's manual); \
@@ -219,6 +223,9 @@ impl Obstacle {
             Self::SymbolMissing { .. } => {
                 "see `ldrscope doctor`: the kernel must be built with CONFIG_KALLSYMS_ALL and show its addresses, \
                  and be one that this ldrscope knows"
+            }
+            Self::AddressesHidden => {
+                "set `kernel.kptr_restrict` to 0 or 1 and run it as root, or grant CAP_SYSLOG as well"
             }
             Self::NoObject => "build it with `cargo xtask build`, which embeds them",
             Self::RingSize { .. } => "give `--ring-size` a power of two from 64KiB to 256MiB",

@@ -2,7 +2,11 @@
 //!
 //! What cannot be remedied on this machine comes before what can, and a kvm module that is not loaded comes
 //! near the end, so that `watch --wait` never waits in vain. What only shows when loading and attaching is
-//! the loader's to say.
+//! the loader's to say; [`explain`] names it where the facts allow.
+
+use std::{error::Error, io};
+
+use rustix::io::Errno;
 
 use super::{
     obstacle::{LockdownEvidence, Obstacle},
@@ -104,6 +108,35 @@ pub fn lockdown(support: &KernelSupport) -> Result<(), Obstacle> {
     Err(Obstacle::Lockdown { how })
 }
 
+/// Names a refusal that only the attempt showed: a kernel that does not say whether it is locked down, and
+/// answers a program that the capabilities held allow with EPERM, is.
+#[must_use]
+pub fn explain(obstacle: Obstacle, support: &KernelSupport) -> Obstacle {
+    let source = match &obstacle {
+        Obstacle::LoadRefused { source, .. } | Obstacle::AttachFailed { source, .. } => source,
+        _ => return obstacle,
+    };
+    if support.lockdown.is_none() && is_permission_denied(source.as_ref()) {
+        return Obstacle::Lockdown {
+            how: LockdownEvidence::Refused,
+        };
+    }
+    obstacle
+}
+
+/// EPERM anywhere in the chain. (The verifier says EACCES: that is another matter.)
+fn is_permission_denied(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.raw_os_error() == Some(Errno::PERM.raw_os_error())) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// The means of observing.
 ///
 /// # Errors
@@ -137,8 +170,10 @@ pub fn kvm(support: &KernelSupport) -> Result<(), Obstacle> {
 /// `no-btf`.
 pub fn types(support: &KernelSupport, btf_named: bool) -> Result<(), Obstacle> {
     let missing = match support.kvm {
+        // Whether the named file needs the kernel's own beneath it, reading it will tell.
+        _ if btf_named => return Ok(()),
         _ if !support.vmlinux_btf => VMLINUX_BTF,
-        Kvm::Module if !support.kvm_btf && !btf_named => KVM_BTF,
+        Kvm::Module if !support.kvm_btf => KVM_BTF,
         _ => return Ok(()),
     };
     Err(Obstacle::NoBtf { path: missing.into() })
@@ -154,6 +189,23 @@ mod tests {
         let mut support = KernelSupport::capable();
         change(&mut support);
         check(&support, false).map_or_else(|obstacle| obstacle.word(), |()| "ok")
+    }
+
+    #[test]
+    fn a_refusal_is_a_lockdown_only_where_the_kernel_does_not_say_otherwise() {
+        let refused = |errno: Errno| Obstacle::LoadRefused {
+            program: "copy_vm".to_owned(),
+            source: io::Error::from_raw_os_error(errno.raw_os_error()).into(),
+        };
+        let word = |lockdown, errno| {
+            let mut support = KernelSupport::capable();
+            support.lockdown = lockdown;
+            explain(refused(errno), &support).word()
+        };
+        assert_eq!(word(None, Errno::PERM), "lockdown");
+        assert_eq!(word(None, Errno::ACCESS), "load-refused");
+        assert_eq!(word(Some(Lockdown::None), Errno::PERM), "load-refused");
+        assert_eq!(word(Some(Lockdown::Integrity), Errno::PERM), "load-refused");
     }
 
     #[test]

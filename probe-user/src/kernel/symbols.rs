@@ -100,8 +100,12 @@ impl Symbols {
     ///
     /// # Errors
     ///
-    /// Where the head of KVM's list of VMs is not known. Without the rest, register changes have no writer.
+    /// Where addresses are hidden, or the head of KVM's list of VMs is not known. Without the rest, register
+    /// changes have no writer.
     pub fn locate(&self, layout: &mut Layout) -> Result<(), Obstacle> {
+        if self.hidden() {
+            return Err(Obstacle::AddressesHidden);
+        }
         const LIST: &str = "vm_list";
         let missing = || Obstacle::SymbolMissing {
             name: LIST.to_owned(),
@@ -124,7 +128,7 @@ impl Symbols {
     /// Whether the kernel hides all addresses.
     #[must_use]
     pub fn hidden(&self) -> bool {
-        self.0.values().flatten().all(|symbol| symbol.address == 0)
+        !self.0.is_empty() && self.0.values().flatten().all(|symbol| symbol.address == 0)
     }
 }
 

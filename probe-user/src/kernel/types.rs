@@ -3,29 +3,38 @@
 use std::{fs, io::ErrorKind, path::Path};
 
 use super::{
-    btf::Btf,
+    btf::{Btf, BtfError},
     layout::{self, Resolved},
     obstacle::Obstacle,
     support::{KVM_BTF, VMLINUX_BTF},
 };
 
 /// Resolves the layout from the kernel's BTF and, where KVM is a module, the module's on top of it; or from
-/// `named` in the module's place.
+/// `named`: in the module's place where it continues the kernel's, by itself where it stands alone.
 ///
 /// # Errors
 ///
 /// `no-btf` where a file is missing, `unknown-layout` where it cannot be used or lacks a member.
 pub fn resolve(named: Option<&Path>) -> Result<Resolved, Obstacle> {
     let vmlinux = Path::new(VMLINUX_BTF);
-    let base = read(vmlinux)?;
     let module = Path::new(KVM_BTF);
     // A kernel with KVM built in has no file for it: its types are among the kernel's own.
     let path = named.or_else(|| module.exists().then_some(module));
-    let split = path.map(read).transpose()?;
-    let btf = Btf::parse(&base, split.as_deref()).map_err(|error| Obstacle::BtfUnreadable {
-        path: path.unwrap_or(vmlinux).to_owned(),
-        source: error.into(),
-    })?;
+    let unusable = |path: &Path, source: BtfError| Obstacle::BtfUnreadable {
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    let top = path.map(read).transpose()?;
+    let alone = match (path, &top) {
+        (Some(path), Some(top)) => Btf::stands_alone(top).map_err(|error| unusable(path, error))?,
+        _ => false,
+    };
+    let base = if alone { Vec::new() } else { read(vmlinux)? };
+    let btf = match &top {
+        Some(top) if alone => Btf::parse(top, None),
+        top => Btf::parse(&base, top.as_deref()),
+    };
+    let btf = btf.map_err(|error| unusable(path.unwrap_or(vmlinux), error))?;
     layout::resolve(&btf).map_err(|error| Obstacle::FieldMissing { path: error.path() })
 }
 

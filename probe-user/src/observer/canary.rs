@@ -26,8 +26,9 @@ const SVR: u32 = 0xFF;
 const BATCH: usize = 4096;
 /// Canaries made before one that is missed counts.
 const ATTEMPTS: u32 = 5;
-/// The program that notes KVM_SET_LAPIC; the host may lack its function.
+/// The programs whose functions the host may lack.
 const SET_LAPIC: &str = "set_lapic";
+const LAPIC_RESET: &str = "lapic_reset";
 
 struct Canary {
     // In the order in which they are closed.
@@ -140,6 +141,11 @@ fn seen_made(
             .ok_or_else(|| deaf(&format!("the test VM was made, but {what} was not seen")))
     };
     expect("its vCPU's creation", |kind| matches!(kind, Kind::VcpuBorn))?;
+    if probe.has(LAPIC_RESET) {
+        expect("its vCPU's reset", |kind| {
+            matches!(kind, Kind::Entered(EnteredRoute::Reset))
+        })?;
+    }
     if probe.has(SET_LAPIC) {
         expect("its KVM_SET_LAPIC", |kind| {
             matches!(kind, Kind::Entered(EnteredRoute::SetLapic))

@@ -64,6 +64,17 @@ fn base_without_split_lacks_what_the_module_adds() {
 }
 
 #[test]
+fn only_a_base_stands_alone() {
+    for kernel in KERNELS {
+        assert_eq!(Btf::stands_alone(kernel.vmlinux), Ok(true), "{}", kernel.series);
+        if let Some(kvm) = kernel.kvm {
+            assert_eq!(Btf::stands_alone(kvm), Ok(false), "{}", kernel.series);
+        }
+    }
+    assert_eq!(Btf::stands_alone(b"not BTF"), Err(BtfError::Header));
+}
+
+#[test]
 fn structures_that_the_module_repeats_are_all_found() {
     let counts = KERNELS.map(|kernel| kernel.btf().structs("kvm").len());
     assert_eq!(counts, [1, 1, 1, 3, 4]);
