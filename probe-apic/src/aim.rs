@@ -17,6 +17,8 @@ pub struct Aim {
     pub vector: u8,
     /// True where the destination is logical.
     pub logical: bool,
+    /// True for lowest-priority delivery, where one of the vCPUs named is enough; false for fixed.
+    pub lowest_priority: bool,
 }
 
 /// The kind of an [`Aim`].

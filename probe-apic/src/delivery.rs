@@ -14,11 +14,13 @@ use crate::{
     vcpu_set::VcpuSet,
 };
 
+mod lowest_priority;
 mod responders;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lowest_priority::Picked;
 use responders::Responders;
 pub use table::Deliveries;
 

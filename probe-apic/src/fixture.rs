@@ -80,6 +80,7 @@ pub(crate) fn sample(at: u64, vcpus: Vec<VcpuSample>, rules: MapRules) -> VmSamp
         trigger: BootTime(at),
         published: rebuild(&vcpus, false, rules).map,
         mapped_vcpus: None,
+        recalculations: 0,
         vcpus,
         consistent: true,
         irqchip: Irqchip::Kernel,
@@ -106,6 +107,7 @@ pub(crate) fn pin(dest: u32) -> Aim {
         dest,
         vector: 0x30,
         logical: true,
+        lowest_priority: false,
     }
 }
 
@@ -113,7 +115,13 @@ pub(crate) fn pin(dest: u32) -> Aim {
 pub(crate) fn host_with(sample: VmSample, rules: MapRules) -> Host {
     let mut host = Host::new(Some(rules));
     host.apply(&seen(Origin::Scan));
+    // Twice, since a divergence has to be confirmed.
+    let again = VmSample {
+        at: sample.at.plus(50_000_000),
+        ..sample.clone()
+    };
     host.apply(&Observation::Sample(sample));
+    host.apply(&Observation::Sample(again));
     host
 }
 

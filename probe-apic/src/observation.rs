@@ -113,7 +113,7 @@ pub enum Touch {
 pub struct VmSample {
     /// The VM.
     pub vm: VmId,
-    /// When the read was finished.
+    /// A moment just before the read began: what happened later may be in it or not.
     pub at: BootTime,
     /// The kernel's timestamp of the event that caused the read; equals `at` for scans and refreshes.
     pub trigger: BootTime,
@@ -126,6 +126,8 @@ pub struct VmSample {
     /// no recalculation was seen (a VM older than ldrscope): then infer it from the published map, as the
     /// number of vCPUs with which published and rebuilt map agree, else all of them.
     pub mapped_vcpus: Option<u32>,
+    /// Recalculations of this VM seen so far: two samples with the same count show the same published map.
+    pub recalculations: u64,
     /// Whether registers and published map belong together: the map was clean and unchanged before and
     /// after the read. Only a consistent sample may say that published and rebuilt map diverge.
     pub consistent: bool,

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use crate::{
     aim::Aim,
-    delivery::{Deliveries, Fabric, Verdict},
+    delivery::{Deliveries, Fabric, Picked, Verdict},
     finding::{Effect, Severity},
     id::Slot,
     lapic::Lapic,
@@ -59,6 +59,11 @@ impl Scope {
         }
         scope.whole_vm = scope.vcpus.is_empty() && slots.is_empty();
         scope
+    }
+
+    /// The VM as a whole: every destination touches it.
+    pub(crate) fn whole_vm() -> Self {
+        Self::new(std::iter::empty(), &[])
     }
 
     fn touches(&self, deliveries: &Deliveries, dest: u8) -> bool {
@@ -127,10 +132,24 @@ impl<'a> Consequences<'a> {
     fn aim_at_broken(&self, here: &Deliveries, scope: &Scope) -> Option<Aim> {
         let is_broken = |aim: &&Aim| {
             u8::try_from(aim.dest).is_ok_and(|dest| {
-                DESTINATIONS.contains(&dest) && here.verdict(dest).is_broken() && scope.touches(here, dest)
+                DESTINATIONS.contains(&dest) && scope.touches(here, dest) && self.fails(here, aim, dest)
             })
         };
         self.vm.logical_aims().find(is_broken).copied()
+    }
+
+    /// Whether what `aim` sends to `dest` does not arrive as it should. For lowest priority one of the vCPUs named
+    /// is enough, so a partial delivery may still be right: it depends on the vCPU picked.
+    fn fails(&self, here: &Deliveries, aim: &Aim, dest: u8) -> bool {
+        let verdict = here.verdict(dest);
+        if verdict != Verdict::Partial || !aim.lowest_priority {
+            return verdict.is_broken();
+        }
+        let picked = self
+            .vm
+            .fabric()
+            .map(|fabric| fabric.lowest_priority(dest, aim.vector));
+        picked == Some(Picked::Nobody)
     }
 
     /// Whether it would break something under other map rules, or anything but run smoothly once its disabled

@@ -15,8 +15,11 @@ use crate::{
 };
 
 mod agreement;
+mod dispute;
 #[cfg(test)]
 mod tests;
+
+use dispute::Dispute;
 
 /// By which map rules VMs are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct Vm {
     news_at: Option<BootTime>,
     /// Registers moved since the last sample, if only to come back.
     moved: bool,
+    /// A divergence that was seen but not confirmed.
+    dispute: Option<Dispute>,
     /// Records were lost since the last sample.
     lost: bool,
     /// What the sample shows may be older than ldrscope's acquaintance with the VM.
@@ -79,6 +84,7 @@ impl Vm {
             agrees: None,
             news_at: None,
             moved: false,
+            dispute: None,
             lost: false,
             first_acquaintance: seen.origin == Origin::Scan,
         }
@@ -99,21 +105,46 @@ impl Vm {
         }
     }
 
-    /// Takes in a sample. True where it says anything new.
+    /// Takes in a sample. True where it says anything new. One that shows published and rebuilt map diverge for the
+    /// first time says nothing yet; see [`dispute`].
     pub(crate) fn sampled(&mut self, sample: &VmSample) -> bool {
+        let known = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
+        let compared = if known { None } else { self.compare(sample) };
+        if Dispute::is_open(&mut self.dispute, sample, &compared) {
+            if self.sample.is_some() {
+                return false;
+            }
+            // Nothing else is known of the VM: better this, as what it is, than nothing.
+            let torn = VmSample {
+                consistent: false,
+                ..sample.clone()
+            };
+            let compared = self.compare(&torn);
+            return self.take(&torn, compared);
+        }
+        self.take(sample, compared)
+    }
+
+    fn take(&mut self, sample: &VmSample, compared: Option<(Rebuild, Option<bool>)>) -> bool {
         self.history.sampled(sample);
         let was_whole = self.sample.as_ref().is_some_and(|last| last.consistent);
-        self.first_acquaintance &= !was_whole;
         let moved = std::mem::take(&mut self.moved);
-        let news = moved || self.lost || self.sample.as_ref().is_none_or(|last| !same_state(last, sample));
+        let same = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
+        let news = moved || self.lost || !same;
         self.lost = false;
         match &mut self.sample {
             Some(last) => last.clone_from(sample),
             none => *none = Some(sample.clone()),
         }
         if news {
+            self.first_acquaintance &= !was_whole;
             self.news_at = Some(sample.trigger);
-            self.rebuild_map();
+        }
+        if !same {
+            (self.rebuild, self.agrees) = match compared {
+                Some((rebuild, agrees)) => (Some(rebuild), agrees),
+                None => (None, None),
+            };
         }
         news
     }
@@ -134,22 +165,29 @@ impl Vm {
     }
 
     fn rebuild_map(&mut self) {
-        (self.rebuild, self.agrees) = match (&self.sample, self.judging) {
-            (Some(sample), _) if sample.irqchip == Irqchip::Userspace => (None, None),
-            (Some(sample), Judging::Host(Some(rules))) => {
-                let (rebuild, agrees) = agreement::rebuild_and_compare(sample, rules);
-                (Some(rebuild), agrees)
-            }
-            (Some(sample), Judging::AsIf(rules)) => (
-                Some(crate::rebuild::rebuild(
-                    &sample.vcpus,
-                    sample.x2apic_format,
-                    rules,
-                )),
-                None,
-            ),
-            (None, _) | (_, Judging::Host(None)) => (None, None),
+        let compared = self.sample.as_ref().and_then(|sample| self.compare(sample));
+        (self.rebuild, self.agrees) = match compared {
+            Some((rebuild, agrees)) => (Some(rebuild), agrees),
+            None => (None, None),
         };
+    }
+
+    /// What the rules make of a sample, and whether that is what KVM published; `None` without rules or LAPICs.
+    fn compare(&self, sample: &VmSample) -> Option<(Rebuild, Option<bool>)> {
+        match self.judging {
+            _ if sample.irqchip == Irqchip::Userspace => None,
+            Judging::Host(rules) => Some(agreement::rebuild_and_compare(sample, rules?)),
+            Judging::AsIf(rules) => Some((
+                crate::rebuild::rebuild(&sample.vcpus, sample.x2apic_format, rules),
+                None,
+            )),
+        }
+    }
+
+    /// Whether a divergence was seen that another read has to confirm.
+    #[must_use]
+    pub const fn disputed(&self) -> bool {
+        self.dispute.is_some()
     }
 
     /// Its identity.
@@ -354,6 +392,7 @@ fn same_state(last: &VmSample, new: &VmSample) -> bool {
         vcpus,
         published,
         mapped_vcpus,
+        recalculations: _,
         consistent,
         irqchip,
         x2apic_format,

@@ -1,9 +1,8 @@
-//! The kernel side as userspace holds it: the embedded object, the hooks and what each is for, loading and
-//! attaching, the ring of events, the window of copies.
+//! The kernel side as userspace holds it: the embedded object, loading and attaching, the ring of
+//! events, the window of copies.
 //!
 //! What events and copies mean is [`crate::observer`]'s business.
 
-pub mod hook;
 pub mod probe;
 pub mod ring;
 pub mod window;

@@ -12,11 +12,13 @@ pub mod view;
 use std::collections::BTreeMap;
 
 use probe_apic::{
+    finding::Confidence,
     host::Host,
     id::{BootTime, VmId},
     observation::{Lost, Observation},
     rules::judge,
     tracker::Tracker,
+    vm::Vm,
 };
 
 use self::{
@@ -79,7 +81,6 @@ impl Engine {
                 vm,
                 pid,
                 discriminator,
-                creator_tid: _,
             } => {
                 self.identify(vm, pid, discriminator, now);
             }
@@ -89,9 +90,7 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
-        for (vm, kind) in self.trust.poll(now) {
-            self.say(Some(vm), kind, now);
-        }
+        self.tell_trust(now);
         self.collect_events(now);
         std::mem::take(&mut self.ready)
     }
@@ -118,7 +117,7 @@ impl Engine {
     #[must_use]
     pub fn view(&self, now: BootTime) -> HostView<'_> {
         let vms = self.host.vms().filter_map(|vm| {
-            let identity = self.identities.get(&vm.id())?;
+            let identity = self.identities.get(&vm.id()).filter(|_| vm.sampled_yet())?;
             self.filter.matches(identity).then(|| VmView {
                 identity,
                 vm,
@@ -130,6 +129,14 @@ impl Engine {
             facts: &self.facts,
             vms: vms.collect(),
         }
+    }
+
+    /// The VMs whose state is not known for certain yet.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<VmId> {
+        let unsettled =
+            |vm: &&Vm| !vm.sampled_yet() || vm.disputed() || vm.confidence() == Confidence::Uncertain;
+        self.host.vms().filter(unsettled).map(Vm::id).collect()
     }
 
     /// Refuses a filter that no VM passes.
@@ -153,12 +160,21 @@ impl Engine {
         if let Observation::VmSeen(seen) = observation {
             self.identities.entry(seen.vm).or_insert_with(VmIdentity::unknown);
         }
+        // A VM whose creation failed was seen but never read: nobody is to hear of its end.
+        let ended_unread = matches!(observation, Observation::VmGone(gone)
+            if self.host.vm(&gone.vm).is_some_and(|vm| !vm.sampled_yet()));
         if let Some(vm) = self.host.apply(observation) {
             if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
+            } else if ended_unread {
+                self.identities.remove(&vm);
             } else {
                 self.bury(vm, now);
             }
+        }
+        if let Observation::Sample(sample) = observation {
+            let disputed = self.host.vm(&sample.vm).is_some_and(Vm::disputed);
+            self.pace.recheck(sample.vm, disputed, now);
         }
     }
 
@@ -211,6 +227,14 @@ impl Engine {
         let vms: Vec<VmId> = self.host.vms().map(|vm| vm.id()).collect();
         for vm in vms {
             self.observe(&Observation::Lost(Lost { vm, at: now }), now);
+        }
+        // Said at once: the reads that make them certain again may come in the same breath.
+        self.tell_trust(now);
+    }
+
+    fn tell_trust(&mut self, now: BootTime) {
+        for (vm, kind) in self.trust.poll(now) {
+            self.say(Some(vm), kind, now);
         }
     }
 

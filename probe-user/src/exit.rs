@@ -5,11 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{
-    identity::filter::NoSuchVm,
-    kernel::obstacle::Obstacle,
-    sink::{OutputError, escape::escape_line},
-};
+use crate::{escape::escape_line, identity::filter::NoSuchVm, kernel::obstacle::Obstacle, sink::OutputError};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

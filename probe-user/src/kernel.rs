@@ -2,10 +2,11 @@
 //!
 //! [`support`] collects facts without an opinion, [`preflight`] decides on them, [`obstacle`] says in plain
 //! words why ldrscope cannot look. [`btf`] and [`layout`] find where this kernel keeps what is read,
-//! [`symbols`] which functions and variables it has.
+//! [`symbols`] which functions and variables it has, [`hook`] which of them are hooked and why.
 
 pub mod btf;
 pub mod diagnosis;
+pub mod hook;
 pub mod layout;
 pub mod obstacle;
 pub mod preflight;

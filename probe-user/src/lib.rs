@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod engine;
+pub mod escape;
 pub mod exit;
 pub mod identity;
 pub mod kernel;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::sink::escape::escape_line;
+use crate::escape::escape_line;
 
 /// Writes records to stderr.
 struct Stderr;

@@ -99,8 +99,6 @@ pub enum Report {
         vm: VmId,
         /// The owner's process id.
         pid: u32,
-        /// The thread that made the VM.
-        creator_tid: u32,
         /// Tells apart the VMs of one process; goes into ids only, never shown.
         discriminator: String,
     },
@@ -118,13 +116,11 @@ pub enum Backlog {
     None,
     /// More may wait already: drain again before sleeping.
     More,
-    /// A VM was changing while it was read. The event of its recalculation will come; where it does not,
+    /// A VM was changing while it was read, or is still being created. An event will come; where it does not,
     /// drain again at this time.
-    Torn(BootTime),
+    Retry(BootTime),
 }
 
-/// How soon a VM that was changing while it was read is read again, in nanoseconds.
-const TORN_RETRY_NS: u64 = 2_000_000;
 /// Events taken from the ring before the VMs they name are read.
 const BATCH: usize = 16_384;
 /// Walks of KVM's list before a list that changes all the time is taken as far as it was read.
@@ -227,10 +223,10 @@ impl Observer {
     /// What the last [`Self::drain`] or [`Self::refresh`] left.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        match self.more || self.registry.needs_scan() {
-            true => Backlog::More,
-            false if self.registry.any_torn() => Backlog::Torn(clock::now().plus(TORN_RETRY_NS)),
-            false => Backlog::None,
+        match self.registry.retry_at(clock::now()) {
+            _ if self.more || self.registry.needs_scan() => Backlog::More,
+            Some(retry_at) => Backlog::Retry(retry_at),
+            None => Backlog::None,
         }
     }
 
@@ -257,9 +253,8 @@ impl Observer {
         let lost = (dropped - self.dropped) + (undecodable - self.undecodable);
         (self.dropped, self.undecodable) = (dropped, undecodable);
         if lost > 0 {
-            let at = clock::now();
             out.push(Report::Dropped { records: lost });
-            self.registry.doubt_all(at, out);
+            self.registry.doubt_all(clock::now());
         }
         let untracked = self
             .probe
@@ -310,15 +305,16 @@ impl Observer {
             .map_err(|error| unreadable(error.into()))?;
         if copy.made == 1 && !self.registry.knows(kvm, VmId(copy.before.generation)) {
             let vm = VmId(copy.before.generation);
-            let owner = reading::owner(&copy);
+            let owner = reading::owner(&copy).unwrap_or(copy.creator_tid);
             self.registry.found(kvm, vm, &comm_of(owner), clock::now(), out);
         }
         Ok(())
     }
 
     fn read_again(&mut self, kvm: u64, vm: VmId, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let reading = reading::read(&mut self.probe.copier, kvm, vm.0);
+        // Taken before the read: what happens while it runs may or may not be in it.
         let now = clock::now();
+        let reading = reading::read(&mut self.probe.copier, kvm, vm.0);
         match reading.map_err(|error| unreadable(error.into()))? {
             None => self.registry.end(kvm, vm, now, out),
             Some(reading) => self.registry.take_reading(kvm, vm, reading, now, out),

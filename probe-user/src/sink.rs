@@ -6,7 +6,6 @@
 
 pub mod convert;
 pub mod doctor;
-pub mod escape;
 pub mod json;
 pub mod jsonl;
 pub mod message;

@@ -33,8 +33,9 @@ impl LdrLife {
 
     /// The vCPU's registers after a recalculation that it ran itself.
     ///
-    /// KVM also recalculates when the same value is written: with a disabled APIC whose life has ended, that
-    /// is how a new kernel that happens to use the same logical ID shows.
+    /// KVM also recalculates when the same value is written. On a disabled APIC whose life has ended that is how a
+    /// new kernel that happens to use the same logical ID shows; on an enabled one it shows that whoever owns the
+    /// LDR is alive, and stands by it.
     pub(super) fn recalculated(
         &mut self,
         at: BootTime,
@@ -42,12 +43,10 @@ impl LdrLife {
         before: &Lapic,
         after: &Lapic,
     ) -> Option<Renewal> {
-        let same_again = !after.differs_from(before)
-            && route == Route::GuestWrite
-            && !after.sw_enabled
-            && self.ended_at.is_some()
-            && has_logical_id(after);
-        if same_again {
+        let same_again = !after.differs_from(before) && route == Route::GuestWrite && has_logical_id(after);
+        if same_again && after.enabled() {
+            self.written_at = Some(at);
+        } else if same_again && !after.sw_enabled && self.ended_at.is_some() {
             self.write(at, route);
         }
         self.changed(at, route, before, after)

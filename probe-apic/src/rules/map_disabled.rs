@@ -34,13 +34,39 @@ pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
         "KVM has no optimised logical map"
     };
     let cost = format!("every logical interrupt scans all {} vCPUs", view.vcpus.len());
-    let culprit =
-        gave_up(view, map.is_none()).and_then(|gave_up| Some((gave_up, view.vm.vcpu(gave_up.vcpu)?)));
-    let Some((gave_up, vcpu)) = culprit else {
+    let Some(gave_up) = gave_up(view, map.is_none()) else {
+        return vec![draft(Vec::new(), &[], format!("{what}: {cost}"))];
+    };
+    let Some(vcpu) = culprit(view, gave_up) else {
         return vec![draft(Vec::new(), &[], format!("{what}: {cost}"))];
     };
     let summary = format!("{what}, since {}: {cost}", reason(view, gave_up, vcpu));
     vec![draft(vec![vcpu], only(gave_up.register), summary)]
+}
+
+/// Of the vCPUs that do not go together, the one that came to it last; KVM gives up at the one it walks last.
+fn culprit<'a>(view: &View<'a>, gave_up: GaveUp) -> Option<&'a VcpuSample> {
+    let at = view.vm.vcpu(gave_up.vcpu)?;
+    let involved: Vec<&VcpuSample> = match gave_up.reason {
+        GaveUpReason::MultiBitLdr => vec![at],
+        GaveUpReason::SlotTaken { by, .. } | GaveUpReason::PhysicalIdTaken { by, .. } => {
+            view.vm.vcpu(by).into_iter().chain([at]).collect()
+        }
+        GaveUpReason::SecondMode => view
+            .vcpus
+            .iter()
+            .filter(|vcpu| has_logical_id_while_enabled(vcpu))
+            .chain([at])
+            .collect(),
+    };
+    let changed_at = |vcpu: &&VcpuSample| {
+        let registers = only(gave_up.register);
+        view.vm
+            .history()
+            .latest_cause(std::iter::once(vcpu.id), registers)
+            .map(|cause| cause.at)
+    };
+    involved.into_iter().max_by_key(changed_at)
 }
 
 fn draft<'a>(vcpus: Vec<&'a VcpuSample>, registers: &'static [Register], summary: String) -> Draft<'a> {
@@ -86,19 +112,20 @@ const fn only(register: Register) -> &'static [Register] {
 }
 
 fn reason(view: &View<'_>, gave_up: GaveUp, vcpu: &VcpuSample) -> String {
-    let owner = |by: VcpuIdx| {
+    let other = |by: VcpuIdx| {
+        let other = if by == vcpu.idx { gave_up.vcpu } else { by };
         view.vm
-            .vcpu_id(by)
+            .vcpu_id(other)
             .map_or_else(|| "another".to_owned(), |id| format!("vCPU {id}"))
     };
     let (id, lapic) = (vcpu.id, &vcpu.lapic);
     match gave_up.reason {
         GaveUpReason::MultiBitLdr => format!("vCPU {id} has the multi-bit LDR {}", lapic.ldr),
         GaveUpReason::SlotTaken { slot, by } => format!(
-            "vCPU {id} (LDR {}) names {}, which {} has",
+            "vCPU {id} (LDR {}) names {}, as {} does",
             lapic.ldr,
             wording::slot(lapic.dfr.model_of_map(), slot),
-            owner(by)
+            other(by)
         ),
         GaveUpReason::SecondMode if gave_up.register == Register::ApicBase => {
             let mode = if lapic.apic_base.x2apic() {
@@ -112,15 +139,12 @@ fn reason(view: &View<'_>, gave_up: GaveUp, vcpu: &VcpuSample) -> String {
             )
         }
         GaveUpReason::SecondMode => {
-            format!(
-                "vCPU {id} (DFR {}) is not of the model of those before it",
-                lapic.dfr
-            )
+            format!("vCPU {id} (DFR {}) is not of the model of another", lapic.dfr)
         }
         GaveUpReason::PhysicalIdTaken { id: apic_id, by } => {
             format!(
-                "vCPU {id} has the physical APIC ID {apic_id}, which {} has",
-                owner(by)
+                "vCPU {id} has the physical APIC ID {apic_id}, as {} does",
+                other(by)
             )
         }
     }

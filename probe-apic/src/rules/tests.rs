@@ -227,7 +227,7 @@ fn disabled_map_names_vcpu_and_register_by_generation() {
     let taken = map_disabled(vec![flat(0, 1), flat(1, 1)], rules).unwrap();
     assert_eq!(numbers(&taken), [1]);
     let expected = "KVM has no optimised logical map, since vCPU 1 (LDR 0x01000000) names slot 0 (flat bit 0), \
-                    which vCPU 0 has: every logical interrupt scans all 2 vCPUs";
+                    as vCPU 0 does: every logical interrupt scans all 2 vCPUs";
     assert_eq!(taken.summary, expected);
     assert_eq!(
         map_disabled(vec![flat(0, 1), flat(1, 1)], MapRules::Overwrite),

@@ -177,3 +177,49 @@ fn vm_with_its_lapics_in_the_vmm_is_unobservable() {
     assert_eq!(only_vm(&host).confidence(), Confidence::Unobservable);
     assert_eq!(judge(only_vm(&host)), []);
 }
+
+/// A running VM whose guest has just disabled an APIC: KVM has stored SVR, and sleeps before it marks the map
+/// dirty. The sample looks clean and diverges.
+fn in_the_window(at_ms: u64, recalculations: u64) -> Observation {
+    let before = sample(1, clean_flat(2), RULES);
+    let mut after = clean_flat(2);
+    after[1].lapic.sw_enabled = false;
+    let at = BootTime(at_ms * 1_000_000);
+    Observation::Sample(VmSample {
+        at,
+        trigger: at,
+        vcpus: after,
+        recalculations,
+        ..before
+    })
+}
+
+#[test]
+fn divergence_is_believed_only_after_it_has_stood_for_a_while() {
+    let mut host = host_with(sample(1, clean_flat(2), RULES), RULES);
+    assert_eq!(host.apply(&in_the_window(100, 0)), None);
+    assert!(only_vm(&host).disputed());
+    assert_eq!(only_vm(&host).agrees(), Some(true), "what is known stays");
+    assert_eq!(host.apply(&in_the_window(149, 0)), None);
+    assert_eq!(host.apply(&in_the_window(150, 0)), Some(VM));
+    assert_eq!(only_vm(&host).agrees(), Some(false));
+    assert!(!only_vm(&host).disputed());
+}
+
+#[test]
+fn recalculation_in_between_starts_the_wait_anew() {
+    let mut host = host_with(sample(1, clean_flat(2), RULES), RULES);
+    for step in 0..20 {
+        assert_eq!(host.apply(&in_the_window(100 + step * 20, step)), None);
+    }
+    assert_eq!(only_vm(&host).agrees(), Some(true));
+}
+
+#[test]
+fn divergence_in_the_first_sample_is_shown_as_uncertain() {
+    let mut host = Host::new(Some(RULES));
+    host.apply(&seen(Origin::Scan));
+    assert_eq!(host.apply(&in_the_window(100, 0)), Some(VM));
+    assert_eq!(only_vm(&host).agrees(), None);
+    assert_eq!(only_vm(&host).confidence(), Confidence::Uncertain);
+}

@@ -7,7 +7,7 @@ use crate::{
     emit,
     kvm::{Kvm, Vcpu},
     layout::precise,
-    maps::{ENTERED_AT, VMS},
+    maps::{ENTERED_AT, VMS, VmEntry},
 };
 
 /// `void kvm_make_scan_ioapic_request(struct kvm *kvm)`, arch/x86/kvm/x86.c, 5.10 to 7.3: the last act of
@@ -23,23 +23,12 @@ fn recalculated(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn try_recalculated(kvm: Kvm) -> Option<()> {
-    let map = kvm.apic_map()?;
     let mut seen = None;
     let mut kind = kind::RECALCULATED;
     if let Some(entry) = VMS.get_ptr_mut(kvm.address()) {
-        // SAFETY: the verifier proved that the entry exists. Two CPUs may come here for one VM: its count is
-        // raised atomically, and of the other fields the later writer's are the newer.
-        let entry = unsafe { &mut *entry };
-        // The old map is freed only after an RCU grace period, so two maps in a row never share an
-        // address. A NULL map may follow a NULL map: then it counts as recalculated.
-        if entry.apic_map == map && map != 0 {
-            kind = kind::ROUTES_CHANGED;
-        } else {
-            entry.mapped_vcpus = kvm.online_vcpus()?;
-            entry.apic_map = map;
-            count_up(&mut entry.recalculations);
-        }
-        seen = Some(*entry);
+        kind = note_map(entry, kvm)?;
+        // SAFETY: the verifier proved that the entry exists.
+        seen = Some(unsafe { *entry });
     }
     let spent = if precise() { time_spent() } else { None };
     let running = Vcpu::running().filter(|vcpu| vcpu.kvm() == Some(kvm));
@@ -55,11 +44,42 @@ fn try_recalculated(kvm: Kvm) -> Option<()> {
     Some(())
 }
 
-/// Adds one, atomically. `core` offers no read-modify-write atomics for BPF; the instruction set has one.
+/// Tells a new map from the old one by its address, and keeps it. A NULL map may follow a NULL map: then it counts
+/// as recalculated.
+///
+/// Two CPUs may come here for one VM. A task that was held up between publishing and this point can put an older
+/// address back: the next change of a pin then passes for a recalculation, which costs a read and nothing else.
+/// The number of vCPUs is confirmed by userspace against the map itself.
 #[inline(always)]
-fn count_up(counter: &mut u64) {
-    // SAFETY: BPF_XADD on a borrowed counter; it touches nothing else.
+fn note_map(entry: *mut VmEntry, kvm: Kvm) -> Option<u16> {
+    // SAFETY: the caller's entry exists; every field is a plain integer, read and written whole.
+    let kept = unsafe { (*entry).apic_map };
+    let map = kvm.apic_map()?;
+    if kept == map && map != 0 {
+        return Some(kind::ROUTES_CHANGED);
+    }
+    let walked = kvm.online_vcpus()?;
+    // SAFETY: as above.
+    unsafe { (*entry).mapped_vcpus = walked };
+    // SAFETY: as above.
+    unsafe { (*entry).apic_map = map };
+    // SAFETY: as above.
+    let counter = unsafe { &raw mut (*entry).recalculations };
+    // `core` offers no read-modify-write atomics for BPF; the instruction set has one.
+    // SAFETY: BPF_XADD on a counter that exists; it touches nothing else.
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64) };
+    Some(kind::RECALCULATED)
+}
+
+/// `void kvm_make_scan_ioapic_request_mask(struct kvm *kvm, unsigned long *vcpu_bitmap)`, arch/x86/kvm/x86.c, 5.5 to
+/// 7.3: a guest wrote an IOAPIC pin of fixed delivery (`ioapic_write_indirect`).
+#[kprobe]
+fn pin_written(ctx: ProbeContext) -> u32 {
+    if let Some(address) = ctx.arg::<u64>(0) {
+        let kvm = Kvm::at(address);
+        emit::event(kind::ROUTES_CHANGED, kvm, kvm.entry(), |_| ());
+    }
+    0
 }
 
 /// Nanoseconds since this task entered the recalculation that now ends.

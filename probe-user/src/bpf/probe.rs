@@ -12,11 +12,11 @@ use aya_log::EbpfLogger;
 use probe_common::layout::Layout;
 
 use super::{
-    hook::{HOOKS, Need, Set},
     ring::{Counters, Ring},
     window::{Copier, PROGRAMS, WindowView},
 };
 use crate::kernel::{
+    hook::{HOOKS, Need, Set},
     obstacle::{Obstacle, Source},
     symbols::Symbols,
 };

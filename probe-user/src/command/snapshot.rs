@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::Result;
-use probe_apic::finding::Confidence;
 
 use crate::{
     cli::{Snapshot, SnapshotFormat},
@@ -57,13 +56,7 @@ fn look(observer: &mut Observer, engine: &mut Engine) -> Result<()> {
         for report in reports.drain(..) {
             engine.feed(report, now);
         }
-        let torn: Vec<_> = engine
-            .view(now)
-            .vms
-            .iter()
-            .filter(|view| !view.vm.sampled_yet() || view.vm.confidence() == Confidence::Uncertain)
-            .map(|view| view.vm.id())
-            .collect();
+        let torn = engine.unsettled();
         if torn.is_empty() || attempt + 1 == ATTEMPTS {
             break;
         }
@@ -84,7 +77,7 @@ fn drain(observer: &mut Observer, reports: &mut Vec<Report>) -> Result<(), Obsta
         match observer.backlog() {
             Backlog::None => break,
             Backlog::More => {}
-            Backlog::Torn(retry_at) => thread::sleep(Duration::from_nanos(retry_at.since(clock::now()))),
+            Backlog::Retry(retry_at) => thread::sleep(Duration::from_nanos(retry_at.since(clock::now()))),
         }
     }
     Ok(())

@@ -135,7 +135,7 @@ impl Session {
             self.tell()?;
             let (more, retry_at) = match self.observer.backlog() {
                 Backlog::More => (true, None),
-                Backlog::Torn(retry_at) => (false, Some(retry_at)),
+                Backlog::Retry(retry_at) => (false, Some(retry_at)),
                 Backlog::None => (false, None),
             };
             let due = self.engine.next_due().into_iter().chain(retry_at).min();

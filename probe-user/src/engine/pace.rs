@@ -16,10 +16,15 @@ const WATCHFUL: u64 = 1_000_000_000;
 /// Between two reads of a VM whose state is uncertain, in nanoseconds.
 const HEALING: u64 = 100_000_000;
 
+/// Before a read that confirms the last one, in nanoseconds.
+const RECHECK: u64 = 10_000_000;
+
 /// The VMs to read again.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     due: BTreeMap<VmId, Appointment>,
+    /// VMs whose last read has to be confirmed by another one soon.
+    rechecks: BTreeMap<VmId, BootTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,25 +51,43 @@ impl Pace {
         }
     }
 
+    /// Has a VM read again soon, or no longer.
+    pub(super) fn recheck(&mut self, vm: VmId, wanted: bool, now: BootTime) {
+        if wanted {
+            self.rechecks.insert(vm, now.plus(RECHECK));
+        } else {
+            self.rechecks.remove(&vm);
+        }
+    }
+
     pub(super) fn forget(&mut self, vm: VmId) {
         self.due.remove(&vm);
     }
 
     /// The VMs to read now; each gets its next appointment.
     pub(super) fn take_due(&mut self, now: BootTime) -> Vec<VmId> {
-        let due = self
+        let mut due = Vec::new();
+        self.rechecks.retain(|vm, at| {
+            let later = *at > now;
+            if !later {
+                due.push(*vm);
+            }
+            later
+        });
+        for (vm, appointment) in self
             .due
             .iter_mut()
-            .filter(|(_, appointment)| appointment.next <= now);
-        due.map(|(vm, appointment)| {
+            .filter(|(_, appointment)| appointment.next <= now)
+        {
             appointment.next = now.plus(appointment.every);
-            *vm
-        })
-        .collect()
+            due.push(*vm);
+        }
+        due
     }
 
     pub(super) fn next_due(&self) -> Option<BootTime> {
-        self.due.values().map(|appointment| appointment.next).min()
+        let appointments = self.due.values().map(|appointment| appointment.next);
+        appointments.chain(self.rechecks.values().copied()).min()
     }
 }
 

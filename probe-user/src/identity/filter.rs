@@ -1,7 +1,7 @@
 //! `--vm NAME|UUID|PID`: which VMs are meant.
 
 use super::{VmIdentity, cmdline::canonical_uuid};
-use crate::sink::escape::escape_line;
+use crate::escape::escape_line;
 
 /// Selects VMs by name, UUID or process id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -139,8 +139,13 @@ impl<'a> Struct<'a> {
         })
     }
 
-    fn optional(&self, path: &'static str) -> Result<u32, LayoutError> {
-        Ok(self.lookup(path)?.map_or(ABSENT, |(offset, _)| offset))
+    /// A member to do without where it is missing, or where candidates disagree.
+    fn optional(&self, path: &'static str) -> u32 {
+        let found = self.lookup(path).unwrap_or_else(|error| {
+            log::warn!("{error}; ldrscope does without");
+            None
+        });
+        found.map_or(ABSENT, |(offset, _)| offset)
     }
 
     /// A required member of exactly that width in bytes.
@@ -161,8 +166,8 @@ impl<'a> Struct<'a> {
 }
 
 /// An optional member of a structure that may itself be missing.
-fn optional(btf: &Btf<'_>, of: &'static str, path: &'static str) -> Result<u32, LayoutError> {
-    Struct::find(btf, of).map_or(Ok(ABSENT), |found| found.optional(path))
+fn optional(btf: &Btf<'_>, of: &'static str, path: &'static str) -> u32 {
+    Struct::find(btf, of).map_or(ABSENT, |found| found.optional(path))
 }
 
 /// Resolves every member the kernel side reads.
@@ -191,19 +196,19 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         xa_node_shift,
         xa_node_slots,
         kvm_userspace_pid: kvm.scalar("userspace_pid", 4)?,
-        kvm_mm: kvm.optional("mm")?,
-        mm_owner: optional(btf, "mm_struct", "owner")?,
-        task_tgid: optional(btf, "task_struct", "tgid")?,
-        kvm_debugfs_dentry: kvm.optional("debugfs_dentry")?,
-        dentry_name: optional(btf, "dentry", "d_name.name")?,
+        kvm_mm: kvm.optional("mm"),
+        mm_owner: optional(btf, "mm_struct", "owner"),
+        task_tgid: optional(btf, "task_struct", "tgid"),
+        kvm_debugfs_dentry: kvm.optional("debugfs_dentry"),
+        dentry_name: optional(btf, "dentry", "d_name.name"),
         kvm_apic_map: kvm.scalar("arch.apic_map", 8)?,
         kvm_apic_map_dirty: kvm.scalar("arch.apic_map_dirty", 4)?,
-        kvm_apicv_inhibits: kvm.optional("arch.apicv_inhibit_reasons")?,
+        kvm_apicv_inhibits: kvm.optional("arch.apicv_inhibit_reasons"),
         kvm_irqchip_mode: kvm.scalar("arch.irqchip_mode", 4)?,
         kvm_x2apic_format: kvm.scalar("arch.x2apic_format", 1)?,
         kvm_broadcast_quirk: kvm.scalar("arch.x2apic_broadcast_quirk_disabled", 1)?,
-        kvm_vioapic: kvm.optional("arch.vioapic")?,
-        ioapic_redirtbl: optional(btf, "kvm_ioapic", "redirtbl")?,
+        kvm_vioapic: kvm.optional("arch.vioapic"),
+        ioapic_redirtbl: optional(btf, "kvm_ioapic", "redirtbl"),
         vcpu_kvm: vcpu.scalar("kvm", 8)?,
         vcpu_id: vcpu.scalar("vcpu_id", 4)?,
         vcpu_idx: vcpu.scalar("vcpu_idx", 4)?,
@@ -213,7 +218,7 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         lapic_vcpu: lapic.scalar("vcpu", 8)?,
         lapic_sw_enabled: lapic.scalar("sw_enabled", 1)?,
         lapic_regs: lapic.scalar("regs", 8)?,
-        lapic_apicv_active: lapic.optional("apicv_active")?,
+        lapic_apicv_active: lapic.optional("apicv_active"),
         map_mode: mode_offset,
         map_mode_bytes,
         map_max_apic_id: map.scalar("max_apic_id", 4)?,

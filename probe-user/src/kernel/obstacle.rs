@@ -90,12 +90,6 @@ pub enum Obstacle {
     /// ldrscope was built without its kernel-side programs.
     #[error("this ldrscope was built without its kernel-side programs")]
     NoObject,
-    /// The ring buffer's size is unusable.
-    #[error("a ring buffer of {bytes} bytes is not possible")]
-    RingSize {
-        /// The size asked for.
-        bytes: u32,
-    },
     /// The kernel refused to load a program.
     #[error("the kernel refused to load the program `{program}`")]
     LoadRefused {
@@ -177,7 +171,6 @@ impl Obstacle {
             Self::SymbolMissing { .. } => "symbol-missing",
             Self::AddressesHidden => "addresses-hidden",
             Self::NoObject => "no-object",
-            Self::RingSize { .. } => "ring-size",
             Self::LoadRefused { .. } => "load-refused",
             Self::AttachFailed { .. } => "attach-failed",
             Self::CanaryFailed { .. } => "canary-failed",
@@ -228,7 +221,6 @@ impl Obstacle {
                 "set `kernel.kptr_restrict` to 0 or 1 and run it as root, or grant CAP_SYSLOG as well"
             }
             Self::NoObject => "build it with `cargo xtask build`, which embeds them",
-            Self::RingSize { .. } => "give `--ring-size` a power of two from 64KiB to 256MiB",
             Self::LoadRefused { .. } => {
                 "see the kernel's answer above and `ldrscope doctor`; with `-v` the verifier's log is shown"
             }

@@ -92,7 +92,11 @@ pub(super) fn prove(
     loop {
         let before = losses(probe)?;
         match prove_once(probe, map_mode, precise, others) {
-            Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(probe)? > before => attempt += 1,
+            Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(probe)? > before => {
+                // After a loss every VM is looked for and read anyway.
+                others.clear();
+                attempt += 1;
+            }
             proved => return proved,
         }
     }

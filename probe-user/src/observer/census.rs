@@ -9,8 +9,13 @@ use probe_apic::{
     observation::Origin,
 };
 
+/// How soon a VM that was changing while it was read is read again, in nanoseconds.
+const TORN_RETRY_NS: u64 = 2_000_000;
+/// How long a VM that was born may take to appear on KVM's list, in nanoseconds.
+pub(super) const LISTING_GRACE_NS: u64 = 1_000_000_000;
+
 /// One VM on the host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Resident {
     /// Its identity.
     pub(super) vm: VmId,
@@ -24,8 +29,8 @@ pub(super) struct Resident {
     pub(super) standing: Standing,
     /// The process last reported as its owner.
     pub(super) owner: Option<u32>,
-    /// Whether its name in debugfs has been reported along with its owner.
-    pub(super) named: bool,
+    /// Its name in debugfs, empty while not known.
+    pub(super) name: String,
     /// Since when every read of it was torn.
     pub(super) torn_since: Option<BootTime>,
     /// The event for which it must be read; `None` if what is known is up to date.
@@ -42,7 +47,7 @@ impl Resident {
             listed: false,
             standing,
             owner: None,
-            named: false,
+            name: String::new(),
             torn_since: None,
             stale_since: Some(at),
         }
@@ -112,11 +117,22 @@ impl Census {
         }
     }
 
-    /// Whether a VM waits for a read that is not torn.
-    pub(super) fn any_torn(&self) -> bool {
-        self.residents
-            .values()
-            .any(|resident| resident.torn_since.is_some())
+    /// When to read again even if no event comes: soon where a read was torn, and where a VM that was born is
+    /// still not listed, when it can be given up. `now` is the present.
+    pub(super) fn retry_at(&self, now: BootTime) -> Option<BootTime> {
+        let retry_at = |resident: &Resident| match resident {
+            Resident {
+                torn_since: Some(_), ..
+            } => Some(now.plus(TORN_RETRY_NS)),
+            Resident {
+                listed: false,
+                stale_since: Some(_),
+                at,
+                ..
+            } => Some(at.plus(LISTING_GRACE_NS + 1)),
+            _ => None,
+        };
+        self.residents.values().filter_map(retry_at).min()
     }
 
     /// VMs that must be read.
@@ -126,14 +142,5 @@ impl Census {
             .iter()
             .filter(|(_, resident)| resident.stale_since.is_some());
         stale.map(|(&kvm, resident)| (kvm, resident.vm)).collect()
-    }
-
-    /// VMs that were reported.
-    pub(super) fn reported(&self) -> impl Iterator<Item = VmId> {
-        let reported = self
-            .residents
-            .values()
-            .filter(|resident| resident.standing == Standing::Reported);
-        reported.map(|resident| resident.vm)
     }
 }

@@ -56,7 +56,9 @@ fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramEr
         (copy.max_apic_id as usize).saturating_add(1)
     };
     let mut whole = copy.failed == 0 && online < IMPOSSIBLE && entries < IMPOSSIBLE;
-    let mut vcpus = copy.vcpus[..online.min(VCPUS)].to_vec();
+    // Of a copy that failed the window may still hold another VM's vCPUs.
+    let in_first = if whole { online.min(VCPUS) } else { 0 };
+    let mut vcpus = copy.vcpus[..in_first].to_vec();
     let mut physical = copy.physical[..entries.min(PHYSICAL)].to_vec();
     let mut last_stamp = copy.after;
     while whole && (vcpus.len() < online || physical.len() < entries) {
@@ -65,6 +67,10 @@ fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramEr
         let more = copier.vm(kvm, first_vcpu as u32, first_physical as u32, Adopt::No)?;
         last_stamp = more.after;
         whole = more.made == 1 && more.failed == 0 && more.before == copy.before;
+        if !whole {
+            // The window may still hold what another copy left there.
+            break;
+        }
         vcpus.extend_from_slice(&more.vcpus[..online.saturating_sub(first_vcpu).min(VCPUS)]);
         physical.extend_from_slice(&more.physical[..entries.saturating_sub(first_physical).min(PHYSICAL)]);
     }
@@ -81,18 +87,14 @@ fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramEr
     }))
 }
 
-/// The process that owns a VM: that of its memory, which outlives the thread that created it.
-pub(super) const fn owner(copy: &VmCopy) -> u32 {
-    if copy.owner_tgid != 0 {
-        copy.owner_tgid
-    } else {
-        copy.creator_tid
-    }
+/// The process that owns a VM's memory; `None` where it is gone, or not known.
+pub(super) fn owner(copy: &VmCopy) -> Option<u32> {
+    (copy.owner_tgid != 0).then_some(copy.owner_tgid)
 }
 
 impl Reading {
-    /// The process that owns the VM.
-    pub(super) const fn owner(&self) -> u32 {
+    /// The process that owns the VM's memory; `None` where it is gone, or not known.
+    pub(super) fn owner(&self) -> Option<u32> {
         owner(&self.copy)
     }
 

@@ -5,13 +5,13 @@
 
 use probe_apic::{
     id::{BootTime, VmId},
-    observation::{Lost, Observation, Origin, VmGone, VmSeen},
+    observation::{Observation, Origin, VmGone, VmSeen},
 };
 use probe_common::decode::{Decoded, Kind};
 
 use super::{
     Report,
-    census::{Census, Resident, Standing},
+    census::{Census, LISTING_GRACE_NS, Resident, Standing},
     ingest,
     reading::Reading,
 };
@@ -22,8 +22,6 @@ mod tests;
 
 /// How long a VM may keep changing while it is read before it is reported as torn, in nanoseconds.
 const TORN_GRACE_NS: u64 = 20_000_000;
-/// How long a VM that was born may take to appear on KVM's list, in nanoseconds.
-const LISTING_GRACE_NS: u64 = 1_000_000_000;
 
 /// The VMs on a host, and what was said of them.
 pub(super) struct Registry {
@@ -72,9 +70,9 @@ impl Registry {
         self.census.stale()
     }
 
-    /// Whether a VM waits for a read that is not torn.
-    pub(super) fn any_torn(&self) -> bool {
-        self.census.any_torn()
+    /// When to read again even if no event comes.
+    pub(super) fn retry_at(&self, now: BootTime) -> Option<BootTime> {
+        self.census.retry_at(now)
     }
 
     /// The address of a VM.
@@ -82,13 +80,8 @@ impl Registry {
         self.census.address(vm)
     }
 
-    /// Events were lost: nothing that is known can be trusted, births and ends included.
-    pub(super) fn doubt_all(&mut self, at: BootTime, out: &mut Vec<Report>) {
-        out.extend(
-            self.census
-                .reported()
-                .map(|vm| Report::Observation(Observation::Lost(Lost { vm, at }))),
-        );
+    /// Events were lost: every VM must be read again, and births and ends looked for.
+    pub(super) fn doubt_all(&mut self, at: BootTime) {
         self.census.doubt_all(at);
         self.list_is_stale = true;
     }
@@ -114,17 +107,11 @@ impl Registry {
             }
             let standing = Standing::of_owner(&ingest::comm(event));
             let owner = (standing == Standing::Reported).then_some(event.tgid);
-            self.enter(
-                event.kvm,
-                Resident {
-                    owner,
-                    ..Resident::new(vm, at, Origin::Birth, standing)
-                },
-                out,
-            );
-            if standing == Standing::Reported {
-                out.push(process(vm, event.tgid, event.tid, unnamed(vm)));
-            }
+            let resident = Resident {
+                owner,
+                ..Resident::new(vm, at, Origin::Birth, standing)
+            };
+            self.enter(event.kvm, resident, out);
         }
         let Some(resident) = self.census.get(event.kvm, vm) else {
             return;
@@ -138,12 +125,16 @@ impl Registry {
     }
 
     fn enter(&mut self, kvm: u64, resident: Resident, out: &mut Vec<Report>) {
+        let said: Vec<Report> = match (resident.standing, resident.owner) {
+            (Standing::Reported, Some(owner)) => vec![seen(&resident), process(&resident, owner)],
+            (Standing::Reported, None) => vec![seen(&resident)],
+            _ => Vec::new(),
+        };
+        let at = resident.at;
         if let Some(before) = self.census.enter(kvm, resident) {
-            report_end(&before, resident.at, out);
+            report_end(&before, at, out);
         }
-        if resident.standing == Standing::Reported {
-            out.push(seen(&resident));
-        }
+        out.extend(said);
     }
 
     /// A VM is there no more.
@@ -172,6 +163,9 @@ impl Registry {
             // It ended, or its creation failed: the event of its end may never come.
             self.end(kvm, vm, now, out);
             return;
+        } else {
+            // Still being created: it has no vCPU yet.
+            return;
         }
         if !reading.steady {
             let torn_since = *resident.torn_since.get_or_insert(now);
@@ -182,9 +176,6 @@ impl Registry {
         }
         resident.torn_since = None;
         let trigger = resident.stale_since.take().unwrap_or(now);
-        if !reading.linked() {
-            resident.stale_since = Some(trigger);
-        }
         if reading.canary() && resident.standing != Standing::Canary {
             report_end(resident, now, out);
             resident.standing = Standing::Canary;
@@ -196,12 +187,19 @@ impl Registry {
         if resident.standing != Standing::Reported {
             return;
         }
-        let (owner, name) = (reading.owner(), reading.debugfs_name());
-        let named = !name.is_empty();
-        if resident.owner != Some(owner) || resident.named != named {
-            (resident.owner, resident.named) = (Some(owner), named);
-            let discriminator = if named { name } else { unnamed(vm) };
-            out.push(process(vm, owner, reading.creator_tid(), discriminator));
+        // A VM that is being torn down loses its name and its owner: what was known of it stays.
+        let owner = reading
+            .owner()
+            .or(resident.owner)
+            .unwrap_or(reading.creator_tid());
+        let name = reading.debugfs_name();
+        let named_now = resident.name.is_empty() && !name.is_empty();
+        if named_now || resident.owner != Some(owner) {
+            if named_now {
+                resident.name = name;
+            }
+            resident.owner = Some(owner);
+            out.push(process(resident, owner));
         }
         out.push(Report::Observation(Observation::Sample(
             reading.into_sample(now, trigger, map_mode),
@@ -209,18 +207,20 @@ impl Registry {
     }
 }
 
-fn process(vm: VmId, pid: u32, creator_tid: u32, discriminator: String) -> Report {
+/// What identifies a VM. One without a name in debugfs (yet, or because there is no debugfs) is told apart by its
+/// birth number.
+fn process(resident: &Resident, pid: u32) -> Report {
+    let vm = resident.vm;
+    let discriminator = if resident.name.is_empty() {
+        format!("#{}", vm.0)
+    } else {
+        resident.name.clone()
+    };
     Report::Process {
         vm,
         pid,
-        creator_tid,
         discriminator,
     }
-}
-
-/// Tells VMs of one process apart that have no name in debugfs (yet, or because there is no debugfs).
-fn unnamed(vm: VmId) -> String {
-    format!("#{}", vm.0)
 }
 
 fn report_end(resident: &Resident, at: BootTime, out: &mut Vec<Report>) {

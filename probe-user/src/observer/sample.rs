@@ -38,6 +38,7 @@ impl Reading {
             vm: VmId(self.copy.before.generation),
             at,
             trigger,
+            recalculations: self.copy.before.recalculations,
             consistent: self.steady && known,
             published,
             mapped_vcpus: (mapped != UNKNOWN).then_some(mapped),
@@ -146,13 +147,23 @@ pub(super) const fn lapic(regs: &Registers) -> Lapic {
     }
 }
 
-/// An unmasked pin of the IOAPIC (82093AA data sheet, "I/O Redirection Table Registers"). ExtINT pins are
-/// left out: their interrupt comes from the PIC.
+/// Bit 11 of an ICR and of a redirection entry: the destination is logical.
+const LOGICAL: u64 = 1 << 11;
+
+/// The delivery mode of an ICR or a redirection entry, bits 10:8: whether it is lowest priority. `None` for what
+/// carries no vector to a destination's IRR (SMI, NMI, INIT, SIPI, ExtINT).
+const fn lowest_priority(entry: u64) -> Option<bool> {
+    match (entry >> 8) & 7 {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// An unmasked pin of the IOAPIC (82093AA data sheet, "I/O Redirection Table Registers").
 fn pin_aim(entry: u64, pin: u32) -> Option<Aim> {
     const MASKED: u64 = 1 << 16;
-    const LOGICAL: u64 = 1 << 11;
-    const EXT_INT: u64 = 7;
-    if entry & MASKED != 0 || (entry >> 8) & 7 == EXT_INT {
+    if entry & MASKED != 0 {
         return None;
     }
     Some(Aim {
@@ -161,6 +172,7 @@ fn pin_aim(entry: u64, pin: u32) -> Option<Aim> {
         dest: (entry >> 56) as u32,
         vector: entry as u8,
         logical: entry & LOGICAL != 0,
+        lowest_priority: lowest_priority(entry)?,
     })
 }
 
@@ -169,7 +181,6 @@ fn pin_aim(entry: u64, pin: u32) -> Option<Aim> {
 /// In x2APIC mode KVM keeps the destination in the upper half at 0x300 (Intel) or at 0x310 (AMD), and
 /// leaves the other zero.
 fn icr_aim(vcpu: &Vcpu) -> Option<Aim> {
-    const LOGICAL: u64 = 1 << 11;
     const SHORTHAND: u64 = 3 << 18;
     const X2APIC: u64 = 1 << 10;
     const ENABLED: u64 = 1 << 11;
@@ -189,6 +200,7 @@ fn icr_aim(vcpu: &Vcpu) -> Option<Aim> {
         dest,
         vector: vcpu.icr as u8,
         logical: vcpu.icr & LOGICAL != 0,
+        lowest_priority: lowest_priority(vcpu.icr)?,
     })
 }
 
@@ -197,9 +209,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_masked_or_extint_pin_aims_at_nothing() {
+    fn a_masked_pin_and_one_without_a_vector_aim_at_nothing() {
         assert_eq!(pin_aim(0x0100_0000_0001_0830, 2), None);
-        assert_eq!(pin_aim(0x0100_0000_0000_0700, 0), None);
+        for without_vector in [2, 4, 5, 7] {
+            assert_eq!(pin_aim(0x0100_0000_0000_0800 | without_vector << 8, 0), None);
+        }
     }
 
     #[test]
@@ -210,6 +224,8 @@ mod tests {
             (AimSource::Ioapic, 2, 1, 0x30, true)
         );
         assert!(!pin_aim(0x0100_0000_0000_0030, 2).unwrap().logical);
+        assert!(!aim.lowest_priority);
+        assert!(pin_aim(0x0100_0000_0000_0930, 2).unwrap().lowest_priority);
     }
 
     fn vcpu(apic_base: u64, icr: u64, icr2: u32) -> Vcpu {

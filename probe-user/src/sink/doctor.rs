@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{escape::escape_line, json, terminal::Style};
+use super::{json, terminal::Style};
+use crate::escape::escape_line;
 use crate::kernel::diagnosis::{Check, is_able};
 
 /// `ldrscope.doctor.v1`.

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
-use super::escape::is_unsafe;
+use crate::escape::is_unsafe;
 
 /// Writes `value` and a line end.
 ///

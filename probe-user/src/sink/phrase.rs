@@ -7,7 +7,7 @@ use probe_apic::{
     id::Slot,
 };
 
-use super::escape::escape_line;
+use crate::escape::escape_line;
 use crate::identity::VmIdentity;
 
 /// `web (pid 42)`, safe to print.

@@ -16,7 +16,8 @@ use probe_apic::{
     finding::{Confidence, Finding},
 };
 
-use super::{convert::inhibits, escape::escape_line, phrase, terminal::Style};
+use super::{convert::inhibits, phrase, terminal::Style};
+use crate::escape::escape_line;
 use crate::{
     clock::WallClock,
     engine::view::{HostView, VmView},

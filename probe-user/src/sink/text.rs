@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use probe_apic::{finding::Finding, id::BootTime, tracker::ChangeKind};
 
-use super::{Sink, escape::escape_line, phrase, terminal::Style};
+use super::{Sink, phrase, terminal::Style};
+use crate::escape::escape_line;
 use crate::{
     clock::WallClock,
     engine::output::{Event, Output, Status, StatusKind},
@@ -42,7 +43,7 @@ impl<W: Write> Text<W> {
         }
         text.push('\n');
         if event.change.kind != ChangeKind::Cleared {
-            self.details(finding, &mut text);
+            self.details(finding, event.change.kind, wall, &mut text);
         }
         text
     }
@@ -76,12 +77,16 @@ impl<W: Write> Text<W> {
         }
     }
 
-    fn details(&self, finding: &Finding, text: &mut String) {
+    fn details(&self, finding: &Finding, kind: ChangeKind, wall: WallClock, text: &mut String) {
         let mut say = |label: &str, words: &str| {
             text.push_str(&self.style.paragraph(&format!("    {label}"), "        ", words));
         };
         say("", &escape_line(&finding.summary));
         say("effect: ", &phrase::effect(&finding.effect));
+        // What is raised began a settle time ago, but for what was there before ldrscope.
+        if let (ChangeKind::Changed, Some(since)) = (kind, finding.since) {
+            say("since: ", &wall.human(since));
+        }
         if let Some(cause) = &finding.cause {
             say("cause: ", &phrase::cause(cause));
         }

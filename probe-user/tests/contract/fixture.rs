@@ -95,6 +95,7 @@ pub(crate) fn pin(index: u32, dest: u32) -> Aim {
         dest,
         vector: 0x30,
         logical: true,
+        lowest_priority: false,
     }
 }
 
@@ -106,6 +107,7 @@ pub(crate) fn sample(vm: u64, at: u64, vcpus: Vec<VcpuSample>, rules: MapRules) 
         trigger: BootTime(at),
         published: rebuild(&vcpus, false, rules).map,
         mapped_vcpus: None,
+        recalculations: 0,
         vcpus,
         consistent: true,
         irqchip: Irqchip::Kernel,
@@ -127,7 +129,6 @@ pub(crate) fn seen(vm: u64, pid: u32, at: u64) -> [Report; 2] {
         Report::Process {
             vm: VmId(vm),
             pid,
-            creator_tid: pid,
             discriminator: format!("{pid}-11"),
         },
     ]

@@ -172,7 +172,7 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
         hold(&document);
 
         let vms = document["vms"].as_array().unwrap();
-        assert_eq!(vms.len(), 4);
+        assert_eq!(vms.len(), 3, "one that was never read is still being created");
         assert_eq!(
             vms[0]["apicv"]["inhibits"],
             serde_json::json!(["logical_id_aliased", "bit-40"])
@@ -182,7 +182,6 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
         assert_eq!(vms[1]["map"]["published"], Value::Null);
         assert_eq!(vms[2]["map"]["published"]["mode"], "none");
         assert_eq!(vms[2]["name"], "pid 300");
-        assert_eq!(vms[3]["map"]["published"], Value::Null);
     }
 }
 

@@ -8,8 +8,9 @@ use ldrscope::{
         Engine,
         output::{Event, Output, Status, StatusKind},
     },
+    escape::is_unsafe,
     identity::VmIdentity,
-    sink::{Sink, escape::is_unsafe, snapshot_table, terminal::Style, text::Text},
+    sink::{Sink, snapshot_table, terminal::Style, text::Text},
 };
 use probe_apic::{
     cause::{Cause, Register, Route, Task},
@@ -17,12 +18,12 @@ use probe_apic::{
     id::{BootTime, Slot, VcpuId, VmId},
     lapic::Lapic,
     map_rules::MapRules,
-    observation::Irqchip,
+    observation::{Irqchip, VmSample},
     reg::Dfr,
     tracker::{Change, ChangeKind},
 };
 
-use crate::fixture::{bigsmp, engine, feed, healthy, pin, read, sample, seen, vcpu};
+use crate::fixture::{MS, bigsmp, engine, feed, healthy, pin, read, sample, seen, vcpu};
 
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
 const NARROW: Style = Style {
@@ -195,7 +196,14 @@ fn snapshot_of_every_kind_of_vm() {
         userspace,
         divergent,
     ];
-    feed(&mut engine, 0, samples.map(read));
+    // Twice, since a divergence has to be confirmed.
+    for at in [0, 50 * MS] {
+        let again = samples.clone().map(|sample| VmSample {
+            at: BootTime(at),
+            ..sample
+        });
+        feed(&mut engine, at, again.map(read));
+    }
     let text = table(&engine);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     for part in [

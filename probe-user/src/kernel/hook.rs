@@ -54,6 +54,13 @@ pub const HOOKS: &[Hook] = &[
         need: Need::Required,
     },
     Hook {
+        program: "pin_written",
+        functions: &["kvm_make_scan_ioapic_request_mask"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Optional("an IOAPIC pin that begins to aim at a broken slot is seen up to a second late"),
+    },
+    Hook {
         program: "vm_born",
         functions: &["kvm_arch_init_vm"],
         placement: Placement::First,
