@@ -209,6 +209,7 @@ impl Observer {
         self.probe.flush_log();
         self.note_losses(out)?;
         for event in &events {
+            ingest::log_detail(event);
             self.registry.take_event(event, out);
         }
         if self.registry.needs_scan() && self.scan(out)? {

@@ -55,6 +55,40 @@ pub(super) fn touched(event: &Decoded, vm: VmId) -> Option<Touched> {
     })
 }
 
+/// Logs what only the precise hooks see (`-v`): every single write, and the time KVM spent.
+pub(super) fn log_detail(event: &Decoded) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let vcpu = event
+        .vcpu_id
+        .map_or_else(|| "a vCPU".to_owned(), |id| format!("vCPU {id}"));
+    match event.kind {
+        Kind::Wrote {
+            register,
+            old,
+            new,
+            guest_rip,
+        } => {
+            let old = old.map_or_else(|| "not known".to_owned(), |old| format!("{old:#010x}"));
+            let rip = guest_rip.map_or_else(String::new, |rip| format!(", guest RIP {rip:#x}"));
+            log::debug!(
+                "process {}, {vcpu} writes {register:?}: {old} -> {new:#010x}{rip}",
+                event.tgid
+            );
+        }
+        Kind::Recalculated {
+            spent_ns: Some(spent_ns),
+        } => {
+            log::debug!(
+                "process {}, {vcpu} recalculated the map in {spent_ns} ns",
+                event.tgid
+            );
+        }
+        _ => {}
+    }
+}
+
 /// The thread's name as text; bytes that are no UTF-8 are replaced. Still hostile: sinks escape it.
 pub(super) fn comm(event: &Decoded) -> String {
     let end = event
