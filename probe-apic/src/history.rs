@@ -105,10 +105,13 @@ impl History {
             }
             Touch::Recalculated => {
                 let by = vcpu.attribute(touched.at, task, &lapic);
+                let written_at = vcpu.ldr_written_at();
                 let step = vcpu.recalculated(&by, &lapic, late);
+                // A suspect that writes its LDR again, even the same value, is suspected no longer.
+                let stands_by_it = vcpu.ldr_written_at() != written_at && self.generation.is_some();
                 self.recalculation = Some(by);
                 let new_generation = step.renewal.is_some_and(|renewal| self.renewed(renewal));
-                match step.explained || new_generation {
+                match step.explained || new_generation || stands_by_it {
                     false => News::None,
                     true if late => News::Now,
                     true => News::WithNextSample,

@@ -122,10 +122,11 @@ pub fn judge(vm: &Vm) -> Vec<Finding> {
 impl Draft<'_> {
     fn finish(mut self, rule: Rule, vm: &Vm, consequences: &Consequences<'_>) -> Finding {
         self.vcpus.sort_by_key(|vcpu| vcpu.id);
+        let scope = Scope::new(self.vcpus.iter().copied(), &self.slots);
         let scope = match rule {
-            // It names who caused it; what it costs concerns every logical interrupt.
-            Rule::MapDisabled => Scope::whole_vm(),
-            _ => Scope::new(self.vcpus.iter().copied(), &self.slots),
+            // It names who caused the scans; they slow every logical interrupt.
+            Rule::MapDisabled => scope.slow_everywhere(),
+            _ => scope,
         };
         let assessment = consequences.assess(&scope);
         let mut summary = self.summary;

@@ -37,6 +37,8 @@ pub(crate) struct Scope {
     /// Destinations 0-255 that name one of the slots.
     naming: [bool; 256],
     whole_vm: bool,
+    /// Whether every destination that is slow counts, touched or not.
+    slow_everywhere: bool,
     /// Whether one of the vCPUs is disabled.
     has_disabled: bool,
 }
@@ -47,6 +49,7 @@ impl Scope {
             vcpus: VcpuSet::new(),
             naming: [false; 256],
             whole_vm: false,
+            slow_everywhere: false,
             has_disabled: false,
         };
         for vcpu in vcpus {
@@ -61,9 +64,12 @@ impl Scope {
         scope
     }
 
-    /// The VM as a whole: every destination touches it.
-    pub(crate) fn whole_vm() -> Self {
-        Self::new(std::iter::empty(), &[])
+    /// The same, but that any destination found by a scan counts.
+    pub(crate) fn slow_everywhere(self) -> Self {
+        Self {
+            slow_everywhere: true,
+            ..self
+        }
     }
 
     fn touches(&self, deliveries: &Deliveries, dest: u8) -> bool {
@@ -215,7 +221,8 @@ fn effect(deliveries: &Deliveries, scope: &Scope) -> Effect {
     let mut effect = Effect::default();
     for dest in DESTINATIONS {
         let verdict = deliveries.verdict(dest);
-        if verdict == Verdict::Ok || !scope.touches(deliveries, dest) {
+        let counts = (verdict == Verdict::Slow && scope.slow_everywhere) || scope.touches(deliveries, dest);
+        if verdict == Verdict::Ok || !counts {
             continue;
         }
         match verdict {

@@ -366,3 +366,16 @@ fn collision_after_a_crash_names_owner_claimants_and_suspects() {
                     the LDRs of vCPUs 1, 3, 5, 7, 9, 11, 13 and 15 are suspected to be left over";
     assert_eq!(collision.summary, expected);
 }
+
+#[test]
+fn suspect_that_writes_its_ldr_again_is_suspected_no_longer() {
+    let mut guest = Guest::booted(&clean_flat(3));
+    guest.write(0, |lapic| lapic.sw_enabled = false);
+    guest.write(0, |lapic| lapic.ldr = Ldr(0x0800_0000));
+    guest.write(0, |lapic| lapic.sw_enabled = true);
+    assert_eq!(guest.suspects(), [1, 2]);
+    guest.write(1, |_same| {});
+    assert_eq!(guest.suspects(), [2]);
+    guest.write(2, |_same| {});
+    assert_eq!(guest.suspects(), [0; 0]);
+}

@@ -64,13 +64,13 @@ impl Told {
 
 impl Entry {
     /// An entry about which nothing is known but what its finding looks like.
-    pub(super) const fn new(latest: Finding) -> Self {
+    pub(super) fn new(latest: Finding) -> Self {
         Self {
             latest,
             present: false,
             told: None,
             pending: None,
-            flapping: Flapping::new(),
+            flapping: Flapping::default(),
             due: None,
         }
     }

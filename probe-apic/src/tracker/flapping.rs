@@ -1,12 +1,14 @@
 //! A condition that keeps coming and going: when that is so, how often, and when it is over.
 //!
-//! Counts goings only, and only while they concern the same vCPUs: eight vCPUs that each pass through a
-//! state once, as in an SMP boot, are not one condition that came and went eight times. What is told of a
-//! flapping condition is left to [`super::entry`].
+//! Counts goings only, for each vCPU that they concern: eight vCPUs that each pass through a state once, as in an SMP
+//! boot, are not one condition that came and went eight times. What is told of a flapping condition is left to
+//! [`super::entry`].
+
+use std::collections::BTreeMap;
 
 use crate::id::{BootTime, VcpuId};
 
-/// How often a condition goes within [`WINDOW_NANOS`] before it counts as flapping.
+/// How often a condition goes from one vCPU within [`WINDOW_NANOS`] before it counts as flapping.
 const GOINGS: usize = 5;
 
 /// The time within which, and the quiet time after which it is over: one second.
@@ -18,44 +20,52 @@ pub(super) fn is_same_condition(before: &[VcpuId], now: &[VcpuId]) -> bool {
     now.iter().any(|vcpu| before.binary_search(vcpu).is_ok()) || (before.is_empty() && now.is_empty())
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Flapping {
-    /// The last goings, oldest first.
-    goings: [BootTime; GOINGS],
-    /// How many of those there are.
-    known: usize,
-    /// The vCPUs that the last one concerned.
-    vcpus: Vec<VcpuId>,
+    /// When it went last.
+    last: Option<BootTime>,
+    /// By vCPU; `None` for a condition that is not about vCPUs.
+    goings: BTreeMap<Option<VcpuId>, Goings>,
     /// How often it went since it began to flap.
     held_for: Option<u32>,
 }
 
-impl Flapping {
-    pub(super) const fn new() -> Self {
-        Self {
-            goings: [BootTime(0); GOINGS],
-            known: 0,
-            vcpus: Vec::new(),
-            held_for: None,
-        }
-    }
+/// The last goings from one vCPU, oldest first.
+#[derive(Debug, Default)]
+struct Goings {
+    at: [BootTime; GOINGS],
+    known: usize,
+}
 
-    /// The condition went from `vcpus` (ascending).
-    pub(super) fn went(&mut self, at: BootTime, vcpus: &[VcpuId]) {
-        let long_ago = self.last().is_some_and(|last| at.since(last) > WINDOW_NANOS);
-        let of_others = !is_same_condition(&self.vcpus, vcpus);
-        if long_ago || of_others {
-            *self = Self::new();
-        }
-        self.vcpus.clear();
-        self.vcpus.extend_from_slice(vcpus);
-        self.goings.rotate_left(1);
-        self.goings[GOINGS - 1] = at;
+impl Goings {
+    /// Adds one. True where that makes too many within the window.
+    fn add(&mut self, at: BootTime) -> bool {
+        self.at.rotate_left(1);
+        self.at[GOINGS - 1] = at;
         self.known = (self.known + 1).min(GOINGS);
+        self.known == GOINGS && at.since(self.at[0]) <= WINDOW_NANOS
+    }
+}
+
+impl Flapping {
+    /// The condition went from `vcpus`.
+    pub(super) fn went(&mut self, at: BootTime, vcpus: &[VcpuId]) {
+        if self.last.is_some_and(|last| at.since(last) > WINDOW_NANOS) {
+            *self = Self::default();
+        }
+        self.last = Some(at);
+        let concerned: Vec<Option<VcpuId>> = if vcpus.is_empty() {
+            vec![None]
+        } else {
+            vcpus.iter().copied().map(Some).collect()
+        };
+        let mut too_often = false;
+        for vcpu in concerned {
+            too_often |= self.goings.entry(vcpu).or_default().add(at);
+        }
         self.held_for = match self.held_for {
             Some(times) => Some(times.saturating_add(1)),
-            None if self.known == GOINGS && at.since(self.goings[0]) <= WINDOW_NANOS => Some(GOINGS as u32),
-            None => None,
+            None => too_often.then_some(GOINGS as u32),
         };
     }
 
@@ -76,10 +86,6 @@ impl Flapping {
 
     /// When it will have been quiet long enough, if it does not go again.
     pub(super) fn quiet_at(&self) -> BootTime {
-        self.last().map_or(BootTime(0), |last| last.plus(WINDOW_NANOS))
-    }
-
-    fn last(&self) -> Option<BootTime> {
-        (self.known > 0).then_some(self.goings[GOINGS - 1])
+        self.last.map_or(BootTime(0), |last| last.plus(WINDOW_NANOS))
     }
 }

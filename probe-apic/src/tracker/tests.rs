@@ -217,6 +217,31 @@ fn condition_that_passes_from_vcpu_to_vcpu_is_not_told() {
 }
 
 #[test]
+fn condition_that_alternates_between_vcpus_is_held_too() {
+    let mut vm = Switched::new(0);
+    let mut told = 0;
+    for step in 0..100 {
+        let at = 1000 + step * 10;
+        let vcpus = vec![VcpuId(u32::try_from(step % 2).unwrap())];
+        vm.with(
+            at,
+            Finding {
+                vcpus,
+                ..finding(Severity::Info)
+            },
+        );
+        vm.off(at + 5);
+        told += vm
+            .told(at + 5)
+            .iter()
+            .filter(|&&kind| kind != ChangeKind::Changed)
+            .count();
+    }
+    assert!(told <= 20, "{told}");
+    assert_eq!(vm.told(4000), CLEARED);
+}
+
+#[test]
 fn flapping_is_told_once_without_settle_time_too() {
     let mut vm = Switched::new(0);
     let mut told = Vec::new();

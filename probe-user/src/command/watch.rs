@@ -18,7 +18,7 @@ use tokio::{
     runtime::Builder,
     select,
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, interval, sleep, sleep_until},
 };
 
 use self::readiness::Reader;
@@ -28,12 +28,12 @@ use crate::{
     engine::Engine,
     exit::Exit,
     identity::{filter::VmFilter, process::ProcFs},
-    kernel::obstacle::Obstacle,
+    kernel::{obstacle::Obstacle, support},
     observer::{Backlog, HostFacts, Observer, ObserverOptions, Report},
     sink::{OutputError, Sink, jsonl::JsonLines, terminal::Style, text::Text},
 };
 
-/// Between two looks for a kvm module that is not loaded yet.
+/// Between two looks for a kvm module that is not loaded yet, or not any more.
 const KVM_POLL: Duration = Duration::from_millis(500);
 
 /// Batches taken in before the first words.
@@ -56,27 +56,46 @@ async fn watch(arguments: &Watch) -> Result<()> {
     // Before anything is attached, so that a signal during the start ends it in order, too.
     let mut stop = Stop::new(arguments.duration)?;
     let options = arguments.observe.options();
-    let opened = select! {
-        opened = open(&options, arguments.wait) => opened?,
-        () = stop.requested() => return Ok(()),
-    };
     let filter = VmFilter::new(arguments.vm.clone());
     let settle = u64::try_from(arguments.settle.as_nanos()).unwrap_or(u64::MAX);
-    let engine = Engine::new(opened.facts().clone(), settle, filter, Box::new(ProcFs));
-    let mut session = Session {
-        observer: opened,
-        engine,
-        sink: sink(arguments.format),
-        reports: Vec::new(),
-    };
+    let mut wait = arguments.wait;
+    loop {
+        let kvm_instance = support::kvm_instance();
+        let observer = select! {
+            opened = open(&options, wait) => opened?,
+            () = stop.requested() => return Ok(()),
+        };
+        let engine = Engine::new(observer.facts().clone(), settle, filter.clone(), Box::new(ProcFs));
+        let mut session = Session {
+            observer,
+            engine,
+            sink: sink(arguments.format),
+            reports: Vec::new(),
+            kvm_instance: kvm_instance.or_else(support::kvm_instance),
+        };
+        session.start()?;
+        // A module that was loaded anew has no VM yet that could match.
+        if wait == arguments.wait {
+            session.engine.check_filter()?;
+        }
+        log::info!(
+            "{}",
+            start_line(session.observer.facts(), session.engine.watched())
+        );
+        match session.run(&mut stop).await? {
+            End::Stopped => return Ok(()),
+            End::KvmUnloaded => log::warn!("the kvm module was unloaded; watching again once it is back"),
+        }
+        wait = true;
+    }
+}
 
-    session.start()?;
-    session.engine.check_filter()?;
-    log::info!(
-        "{}",
-        start_line(session.observer.facts(), session.engine.watched())
-    );
-    session.run(&mut stop).await
+/// How a session ended.
+enum End {
+    /// By a signal, the given duration, or a reader that left.
+    Stopped,
+    /// The kvm module it was attached to is gone.
+    KvmUnloaded,
 }
 
 /// Opens the observer; with `wait`, once KVM is there.
@@ -123,14 +142,17 @@ struct Session {
     sink: Box<dyn Sink>,
     /// Kept for its capacity.
     reports: Vec<Report>,
+    /// The load of the kvm module that the hooks are attached to: they are deaf to any other.
+    kvm_instance: Option<u64>,
 }
 
 impl Session {
-    async fn run(&mut self, stop: &mut Stop) -> Result<()> {
+    async fn run(&mut self, stop: &mut Stop) -> Result<End> {
         let ring = readiness::watch(self.observer.fd(), Interest::READABLE)
             .map_err(|source| Obstacle::internal("waiting for the ring buffer", source))?;
         let reader = Reader::of_stdout();
-        loop {
+        let mut module_look = interval(KVM_POLL);
+        let end = loop {
             self.refresh()?;
             self.tell()?;
             let (more, retry_at) = match self.observer.backlog() {
@@ -141,20 +163,26 @@ impl Session {
             let due = self.engine.next_due().into_iter().chain(retry_at).min();
             select! {
                 biased;
-                () = stop.requested() => break,
-                () = reader.left() => break,
+                () = stop.requested() => break End::Stopped,
+                () = reader.left() => break End::Stopped,
                 () = ready(()), if more => {}
                 // Cleared before draining: what arrives meanwhile wakes the loop again.
                 readable = ring.readable() => {
                     readable.context("waiting for the ring buffer")?.clear_ready();
                 }
+                _ = module_look.tick() => {
+                    if support::kvm_instance() != self.kvm_instance {
+                        break End::KvmUnloaded;
+                    }
+                    continue;
+                }
                 () = until(due) => {}
             }
             self.take_in()?;
-        }
+        };
         self.take_in()?;
         self.tell()?;
-        Ok(())
+        Ok(end)
     }
 
     /// The VMs that exist already. A host whose list of VMs never holds still is watched all the same.

@@ -1,6 +1,8 @@
 //! `--vm NAME|UUID|PID`: which VMs are meant.
 
 use super::{VmIdentity, cmdline::canonical_uuid};
+use std::collections::BTreeSet;
+
 use crate::escape::escape_line;
 
 /// Selects VMs by name, UUID or process id.
@@ -46,12 +48,15 @@ impl VmFilter {
         match &self.wanted {
             Some(wanted) if !vms.clone().any(|vm| self.matches(vm)) => Err(NoSuchVm {
                 wanted: wanted.clone(),
-                present: vms.map(label).collect(),
+                present: vms.map(label).collect::<BTreeSet<_>>().into_iter().collect(),
             }),
             _ => Ok(()),
         }
     }
 }
+
+/// VMs that an error names.
+const LISTED: usize = 10;
 
 fn label(vm: &VmIdentity) -> String {
     vm.pid
@@ -61,7 +66,13 @@ fn label(vm: &VmIdentity) -> String {
 fn list(present: &[String]) -> String {
     match present {
         [] => "there is no VM on this host".to_owned(),
-        _ => format!("there are {}", escape_line(&present.join(", "))),
+        _ => {
+            let named = escape_line(&present[..present.len().min(LISTED)].join(", ")).into_owned();
+            match present.len().saturating_sub(LISTED) {
+                0 => format!("there are {named}"),
+                more => format!("there are {named} and {more} more"),
+            }
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod probe;
 
+use std::{fs, os::unix::fs::MetadataExt as _};
+
 pub use self::probe::kernel_release;
 
 /// Where the kernel's own types are.
@@ -12,6 +14,13 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Where those of the kvm module are.
 pub const KVM_BTF: &str = "/sys/kernel/btf/kvm";
+
+/// Tells one load of the kvm module from the next: the inode of its directory in sysfs, which is never used
+/// again. `None` where it is not loaded. Built into the kernel it never changes.
+#[must_use]
+pub fn kvm_instance() -> Option<u64> {
+    fs::metadata("/sys/module/kvm").ok().map(|module| module.ino())
+}
 
 /// What a host is and allows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -86,7 +86,8 @@ pub fn effect(effect: &Effect) -> String {
     }
     let broken = !parts.is_empty();
     if effect.slow {
-        parts.push("right ones are slow (KVM scans every vCPU)".to_owned());
+        let which = if broken { "the others" } else { "interrupts" };
+        parts.push(format!("{which} arrive, but KVM scans all vCPUs for each"));
     }
     if broken {
         format!("of 255 destinations {}", parts.join(", "))
@@ -104,7 +105,7 @@ pub fn cause(cause: &Cause) -> String {
         Route::Reset => "reset".to_owned(),
         Route::Init => "INIT".to_owned(),
         Route::ApicBase => "APIC base or mode changed".to_owned(),
-        Route::Scan => "found as it is; the change was not seen".to_owned(),
+        Route::Scan => "not seen; found as it is".to_owned(),
     };
     if let Some(id) = cause.vcpu_id {
         words.push_str(&format!(", vCPU {id}"));
@@ -201,7 +202,7 @@ mod tests {
         );
         assert_eq!(
             effect(&Effect { slow: true, ..none }),
-            "right ones are slow (KVM scans every vCPU)"
+            "interrupts arrive, but KVM scans all vCPUs for each"
         );
     }
 
