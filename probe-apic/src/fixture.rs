@@ -80,7 +80,8 @@ pub(crate) fn sample(at: u64, vcpus: Vec<VcpuSample>, rules: MapRules) -> VmSamp
         trigger: BootTime(at),
         published: rebuild(&vcpus, false, rules).map,
         mapped_vcpus: None,
-        recalculations: 0,
+        // As if every moment had its recalculation: what is older by the clock is older by the count.
+        recalculations: at,
         vcpus,
         consistent: true,
         irqchip: Irqchip::Kernel,
@@ -134,6 +135,7 @@ pub(crate) fn touched(at: u64, what: Touch, tid: u32, vcpu: &VcpuSample) -> Obse
     Observation::Touched(Touched {
         vm: VM,
         at: BootTime(at),
+        recalculations: at,
         what,
         vcpu: Some(vcpu.id),
         lapic: Some(vcpu.lapic),

@@ -26,8 +26,8 @@ use vcpu::{Attribution, VcpuHistory};
 pub struct History {
     origin: Origin,
     vcpus: BTreeMap<VcpuId, VcpuHistory>,
-    /// When the last sample was read.
-    sampled_at: Option<BootTime>,
+    /// The count of recalculations in the last sample.
+    sampled: Option<u64>,
     /// The last recalculation since that sample: the best guess for a change that no touch explains.
     recalculation: Option<Attribution>,
     /// When the present generation of LDRs began: the latest moment at which the life of a then current LDR
@@ -54,7 +54,7 @@ impl History {
         Self {
             origin,
             vcpus: BTreeMap::new(),
-            sampled_at: None,
+            sampled: None,
             recalculation: None,
             generation: None,
         }
@@ -85,8 +85,12 @@ impl History {
             }
             return News::None;
         };
-        let late = self.sampled_at.is_some_and(|sampled_at| touched.at <= sampled_at);
-        let found = self.origin == Origin::Scan && self.sampled_at.is_none();
+        let late = self.sampled.is_some_and(|sampled| match touched.what {
+            Touch::Recalculated => touched.recalculations <= sampled,
+            // What comes of it shows after the recalculation that follows.
+            _ => touched.recalculations < sampled,
+        });
+        let found = self.origin == Origin::Scan && self.sampled.is_none();
         let vcpu = self.vcpus.entry(id).or_insert_with(|| match found {
             true => VcpuHistory::found(id, touched.at, lapic),
             false => VcpuHistory::born(id),
@@ -126,7 +130,7 @@ impl History {
         if !sample.consistent {
             return;
         }
-        let found = self.origin == Origin::Scan && self.sampled_at.is_none();
+        let found = self.origin == Origin::Scan && self.sampled.is_none();
         let by = match self.recalculation.take() {
             Some(by) => Attribution { certain: false, ..by },
             None => Attribution {
@@ -147,7 +151,7 @@ impl History {
         for renewal in renewals {
             self.renewed(renewal);
         }
-        self.sampled_at = Some(sample.at);
+        self.sampled = Some(sample.recalculations);
     }
 
     /// A vCPU began a new life. True where that begins a new generation; one that was itself left over only

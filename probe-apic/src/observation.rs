@@ -74,6 +74,9 @@ pub struct Touched {
     pub vm: VmId,
     /// When, by the kernel's clock.
     pub at: BootTime,
+    /// Recalculations of the VM seen by then, one that this itself is included: by it a touch is older or newer
+    /// than a sample, whatever the clocks of two CPUs say.
+    pub recalculations: u64,
     /// What happened.
     pub what: Touch,
     /// The vCPU it happened to or that ran, where known. Not by index: a vCPU that is still being created has

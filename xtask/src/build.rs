@@ -75,7 +75,10 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
             "--bins",
             "--target",
             HOST_TARGET,
+            // Where the binaries are looked for below, whatever the user's configuration says.
+            "--target-dir",
         ])
+        .arg(paths::target())
         .args((profile == Profile::Release).then_some("--release"))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env(OBJECT_VARIABLE, &object);

@@ -15,14 +15,21 @@ use std::{
 };
 
 const STILL_WAITING: Duration = Duration::from_secs(15);
+/// The same for what a person sits and waits for.
+const STILL_WAITING_IMPATIENTLY: Duration = Duration::from_secs(5);
 
 /// A step under way. Dropped without [`Step::done`], it ends without a word: its error will say more.
 #[derive(Debug)]
 pub(crate) struct Step {
     name: String,
     began: Instant,
-    /// Dropping it ends the ticker.
-    _ticker: Sender<()>,
+    _ticker: Ticker,
+}
+
+/// Says again and again that something is being waited for, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    _end: Sender<()>,
 }
 
 /// Announces a step called `name`; `waiting_for` says what takes the time.
@@ -30,22 +37,31 @@ pub(crate) fn step(name: impl Into<String>, waiting_for: impl Display) -> Step {
     let name = name.into();
     let waiting_for = waiting_for.to_string();
     eprintln!("[xtask] {name}: waiting for {waiting_for}");
+    Step {
+        began: Instant::now(),
+        _ticker: tick(name.clone(), waiting_for, STILL_WAITING),
+        name,
+    }
+}
+
+/// Waits for something that is usually there at once: says so only when it takes long.
+pub(crate) fn waiting(name: impl Into<String>, waiting_for: impl Display) -> Ticker {
+    tick(name.into(), waiting_for.to_string(), STILL_WAITING_IMPATIENTLY)
+}
+
+fn tick(name: String, waiting_for: String, every: Duration) -> Ticker {
     let began = Instant::now();
-    let (ticker, stop) = mpsc::channel();
-    let label = name.clone();
+    let (end, stop) = mpsc::channel();
     thread::spawn(move || {
-        while stop.recv_timeout(STILL_WAITING) == Err(RecvTimeoutError::Timeout) {
-            eprintln!(
-                "[xtask] {label}: still waiting for {waiting_for}, {} s so far",
+        while stop.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+            // The carriage return is for a terminal that is raw, as in an interactive lab.
+            eprint!(
+                "[xtask] {name}: still waiting for {waiting_for}, {} s so far\r\n",
                 began.elapsed().as_secs()
             );
         }
     });
-    Step {
-        name,
-        began,
-        _ticker: ticker,
-    }
+    Ticker { _end: end }
 }
 
 impl Step {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use lab::cases::cases_for;
+use lab::cases::{boots_for, cases_for};
 use lab::exhibit::{self, Kind};
 use lab::host::Series;
 use lab::{demo, suite};
+use lab_protocol::boot::PLAIN;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -24,7 +25,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Print the names of the cases that a kernel must run
+    /// Print the boots that a kernel must run, each with its machine and its cases, one JSON object a line
     List {
         /// Kernel series, such as 6.12
         #[arg(long)]
@@ -35,6 +36,9 @@ enum Verb {
         /// Kernel series [default: the running kernel's]
         #[arg(long)]
         kernel: Option<Series>,
+        /// The boot whose cases to run; the machine must stand as `list` says
+        #[arg(long, default_value = PLAIN)]
+        boot: String,
         /// Only cases whose name contains this
         #[arg(long)]
         only: Option<String>,
@@ -81,14 +85,14 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::List { kernel } => {
-            for case in cases_for(kernel.map_rules()) {
-                writeln!(io::stdout(), "{}", case.name)?;
+            for boot in boots_for(kernel) {
+                writeln!(io::stdout(), "{}", boot.to_line()?)?;
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Suite { kernel, only } => {
+        Verb::Suite { kernel, boot, only } => {
             let kernel = kernel.map_or_else(Series::running, Ok)?;
-            let mut cases = cases_for(kernel.map_rules());
+            let mut cases = cases_for(kernel, &boot);
             cases.retain(|case| only.as_ref().is_none_or(|part| case.name.contains(part)));
             let mut results = suite::results().context("cannot open the results channel")?;
             Ok(exit_code(suite::run(&cases, &mut *results)?))
@@ -111,7 +115,12 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 }
 
 fn run_cases(names: &[String]) -> anyhow::Result<ExitCode> {
-    let all = cases_for(Series::running()?.map_rules());
+    let kernel = Series::running()?;
+    // Cases of one name are one case, whatever the boot.
+    let all: Vec<_> = boots_for(kernel)
+        .iter()
+        .flat_map(|boot| cases_for(kernel, &boot.name))
+        .collect();
     let find = |name: &String| {
         all.iter().find(|case| case.name == *name).with_context(|| {
             format!("this host has no case {name}; `lab-case list --kernel SERIES` names them")

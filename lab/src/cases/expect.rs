@@ -19,7 +19,6 @@ pub(super) struct Expected {
     severity: RangeInclusive<Severity>,
     suspected: bool,
     slow: Option<bool>,
-    optional: bool,
 }
 
 impl Expected {
@@ -32,7 +31,6 @@ impl Expected {
             severity: Severity::Info..=Severity::Critical,
             suspected: false,
             slow: None,
-            optional: false,
         }
     }
 
@@ -84,14 +82,6 @@ impl Expected {
         }
     }
 
-    /// Allowed, not demanded.
-    pub(super) fn optional(self) -> Self {
-        Self {
-            optional: true,
-            ..self
-        }
-    }
-
     fn is_about(&self, finding: &Finding) -> bool {
         self.rule == finding.rule && self.slot == finding.collision_slot()
     }
@@ -134,7 +124,7 @@ pub(super) fn differences(findings: &[&Finding], expected: &[Expected]) -> Vec<S
     }
     let missing = expected
         .iter()
-        .filter(|expected| !expected.optional && !findings.iter().any(|finding| expected.is_about(finding)))
+        .filter(|expected| !findings.iter().any(|finding| expected.is_about(finding)))
         .map(|expected| format!("missing {:?} {:?}", expected.rule, expected.slot));
     all.extend(missing);
     all

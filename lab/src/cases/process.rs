@@ -1,14 +1,13 @@
-//! ldrscope as a process: how it ends, and how it refuses where it cannot look.
+//! ldrscope as a process: how it ends. How it refuses where it cannot look is in `refusal`.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::exhibit::{GuestProcess, Kind};
 use crate::reap;
-use crate::tool::{Outcome, PATIENCE, Watch, command, run_to_end};
+use crate::tool::{PATIENCE, Watch, command};
 
 pub(super) fn sigterm(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
@@ -42,45 +41,5 @@ pub(super) fn broken_pipe(context: &Context, bench: &mut Bench) -> CaseResult {
     let code = status.and_then(|status| status.code());
     require(code == Some(0), || {
         format!("a closed pipe should end it with exit 0, ends it with {status:?}")
-    })
-}
-
-pub(super) fn not_root(_: &Context, bench: &mut Bench) -> CaseResult {
-    bench.clear();
-    const NOBODY: u32 = 65_534;
-    let mut ldrscope = command(&["snapshot", "--format", "json"]);
-    ldrscope.uid(NOBODY).gid(NOBODY);
-    refuses(&run_to_end(ldrscope)?, &["not-root", "missing-capability"])
-}
-
-/// Runs ldrscope through `lab-case in-pid-namespace`, whose children live in a pid namespace of their own.
-pub(super) fn pid_namespace(_: &Context, bench: &mut Bench) -> CaseResult {
-    bench.clear();
-    let this =
-        std::env::current_exe().map_err(|e| CaseError::Unmet(format!("cannot find this program: {e}")))?;
-    let ldrscope = command(&["snapshot", "--format", "json"]);
-    let mut wrapped = Command::new(this);
-    wrapped
-        .arg("in-pid-namespace")
-        .arg("--")
-        .arg(ldrscope.get_program())
-        .args(ldrscope.get_args());
-    refuses(&run_to_end(wrapped)?, &["pid-namespace"])
-}
-
-/// Exit 3, nothing on stdout, and on stderr one of the cause words with a remedy.
-fn refuses(outcome: &Outcome, words: &[&str]) -> CaseResult {
-    let code = outcome.status.code();
-    require(code == Some(3), || {
-        format!("it should exit 3, exits {code:?}; stderr: {}", outcome.stderr)
-    })?;
-    require(outcome.stdout.is_empty(), || {
-        format!("stdout should be empty, is {}", outcome.stdout)
-    })?;
-    let named = words
-        .iter()
-        .any(|word| outcome.stderr.contains(&format!("error[{word}]: ")));
-    require(named, || {
-        format!("stderr should name one of {words:?}, is: {}", outcome.stderr)
     })
 }

@@ -117,6 +117,14 @@ impl LapicPage {
             .collect()
     }
 
+    /// Empties the interrupt request register.
+    pub fn clear_requests(&mut self) -> &mut Self {
+        for start in (0x200..0x280).step_by(0x10) {
+            self.0.regs[start..start + 4].fill(0);
+        }
+        self
+    }
+
     fn word(&self, offset: u16) -> u32 {
         let start = usize::from(offset);
         let bytes = [0, 1, 2, 3].map(|i| self.0.regs[start + i] as u8);
@@ -136,6 +144,8 @@ mod tests {
         assert_eq!(page.get(ApicReg::Ldr), 0xFF00_0000);
         page.0.regs[0x212] = 1;
         assert_eq!(page.requested_vectors(), [0x30]);
+        assert!(page.clear_requests().requested_vectors().is_empty());
+        assert_eq!(page.get(ApicReg::Ldr), 0xFF00_0000);
     }
 
     #[test]

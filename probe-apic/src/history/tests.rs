@@ -379,3 +379,19 @@ fn suspect_that_writes_its_ldr_again_is_suspected_no_longer() {
     guest.write(2, |_same| {});
     assert_eq!(guest.suspects(), [0; 0]);
 }
+
+/// On two CPUs a whole SMP boot may be in a sample before its first touch is read.
+#[test]
+fn touches_older_than_the_sample_end_no_life() {
+    let mut guest = Guest::new(2);
+    guest.write(0, |lapic| *lapic = flat(0, 1).lapic);
+    let start = guest.now;
+    guest.now += 50;
+    guest.vcpus[1] = flat(1, 2);
+    guest.read();
+    let off = |ldr| with(vcpu(1), |lapic| lapic.ldr = Ldr(ldr));
+    for (step, state) in [off(0), off(0x0200_0000), flat(1, 2)].iter().enumerate() {
+        guest.host.apply(&recalculated(start + 10 + step as u64, state));
+    }
+    assert_eq!(guest.suspects(), [0; 0]);
+}

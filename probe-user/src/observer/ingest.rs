@@ -44,6 +44,7 @@ pub(super) fn touched(event: &Decoded, vm: VmId) -> Option<Touched> {
     Some(Touched {
         vm,
         at: BootTime(event.at),
+        recalculations: event.recalculations,
         what,
         vcpu: event.vcpu_id.map(VcpuId),
         lapic: event.regs.as_ref().map(lapic),

@@ -73,6 +73,7 @@ fn touched(at: u64) -> Report {
     Report::Observation(Observation::Touched(Touched {
         vm: VmId(1),
         at: BootTime(at),
+        recalculations: at,
         what: Touch::Recalculated,
         vcpu: Some(VcpuId(1)),
         lapic: Some(vcpu.lapic),

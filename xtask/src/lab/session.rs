@@ -23,7 +23,7 @@ use super::{
     standing::{End, Limits, Standing},
     streams::{Carried, Input},
 };
-use crate::{build::Binaries, kernels::Kernel, paths};
+use crate::{build::Binaries, kernels::Kernel, paths, progress};
 
 /// What a broken kernel may still say before QEMU is ended.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -61,7 +61,7 @@ impl Channels {
         Self {
             output: Box::new(io::stdout()),
             error: Box::new(io::stderr()),
-            on_case: Box::new(|line| crate::progress::quote(&line.to_string())),
+            on_case: Box::new(|line| progress::quote(&line.to_string())),
         }
     }
 }
@@ -122,6 +122,10 @@ impl Session {
     fn judge(&self, events: &Receiver<Event>, on_case: &mut dyn FnMut(CaseLine)) -> Result<u8, End> {
         let limits = Limits::new(self.host.counts_instructions, self.timeout);
         let mut run = Standing::new(limits, Instant::now());
+        let mut booting = Some(progress::waiting(
+            "lab",
+            format_args!("kernel {} to boot", self.kernel.series()),
+        ));
         loop {
             let event = match events.recv_timeout(run.patience(Instant::now())) {
                 Ok(event) => event,
@@ -136,7 +140,10 @@ impl Session {
             };
             run.alive(Instant::now());
             match event {
-                Event::Reported(Report::Booted) => run.booted(Instant::now()),
+                Event::Reported(Report::Booted) => {
+                    run.booted(Instant::now());
+                    drop(booting.take());
+                }
                 Event::Reported(Report::Exited(status)) => return Ok(status),
                 Event::Reported(Report::Signalled(signal)) => return Ok(signal.saturating_add(128)),
                 Event::Reported(Report::Failed(sentence)) => return Err(run.failed(sentence)),

@@ -44,7 +44,7 @@ pub(crate) fn install(missing: &[&Need]) -> Result<()> {
     tool::quiet(apt_get().args(["install", "-y", "--no-install-recommends"]).args(&packages)).map_err(|error| {
         not_ready(format!(
             "{error:#}\nInstall them by hand ({command}). Where the distribution has no rustc-web, a rustup nightly \
-             does as well: rustup toolchain install nightly --component rust-src"
+             does as well: rustup toolchain install nightly --component rust-src,clippy"
         ))
     })?;
     step.done("installed");

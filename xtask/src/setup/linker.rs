@@ -6,8 +6,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{paths, progress, tool};
 
-/// Proven with rustc 1.95 and 1.96; its LLVM must be at least rustc's.
+/// Proven with rustc 1.95 and 1.96.
 const VERSION: &str = "0.13.0";
+
+/// The major version of LLVM that it is built on: it reads bitcode of this one and older.
+pub(crate) const LLVM: u32 = 22;
 
 /// What `cargo install` is told about LLVM, and where Debian's package of it is.
 const LLVM_FEATURE: &str = "llvm-22";

@@ -60,10 +60,11 @@ pub(crate) fn kernels() -> Result<()> {
 pub(crate) fn build() -> Result<(BpfToolchain, PathBuf)> {
     provide(need::BUILD)?;
     let toolchain = match BpfToolchain::find() {
-        Some(toolchain) => toolchain,
-        None => {
+        Ok(toolchain) => toolchain,
+        Err(none) => {
+            progress::note(none.not_ready().missing);
             provide(need::BPF_COMPILER)?;
-            BpfToolchain::find().ok_or_else(toolchain::not_found)?
+            BpfToolchain::find().map_err(toolchain::NoToolchain::not_ready)?
         }
     };
     let linker = match linker::find()? {
@@ -76,8 +77,9 @@ pub(crate) fn build() -> Result<(BpfToolchain, PathBuf)> {
     Ok((toolchain, linker))
 }
 
-/// What linting the userspace crates needs: rustup's minimal profile has neither.
+/// What linting needs: git, and cargo's parts for the userspace crates, which rustup's minimal profile lacks.
 pub(crate) fn lints() -> Result<()> {
+    provide(need::LINTS)?;
     let has =
         |subcommand: &str| tool::capture(Command::new(env!("CARGO")).args([subcommand, "--version"])).is_ok();
     let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
@@ -116,14 +118,14 @@ fn provide(needs: &[Need]) -> Result<()> {
 fn check() -> Result<()> {
     let missing: Vec<&Need> = need::ALL.iter().filter(|need| !need.is_met()).collect();
     match (BpfToolchain::find(), linker::find()?) {
-        (Some(toolchain), Some(linker)) if missing.is_empty() => {
+        (Ok(toolchain), Some(linker)) if missing.is_empty() => {
             report(&toolchain, &linker);
             return Ok(());
         }
         (toolchain, linker) => {
             progress::note(match toolchain {
-                Some(toolchain) => format!("BPF compiler: {toolchain}"),
-                None => "BPF compiler: none".to_owned(),
+                Ok(toolchain) => format!("BPF compiler: {toolchain}"),
+                Err(none) => format!("BPF compiler: none, {}", none.not_ready().missing),
             });
             progress::note(match linker {
                 Some(linker) => format!("BPF linker: {}", linker.display()),

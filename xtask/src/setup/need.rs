@@ -41,6 +41,7 @@ const fn file(what: &'static str, package: &'static str, places: &'static [&'sta
     }
 }
 
+const GIT: Need = program("git", "git");
 const QEMU: Need = program("qemu-system-x86_64", "qemu-system-x86");
 const BUSYBOX: Need = Need {
     what: "a static busybox",
@@ -101,6 +102,8 @@ pub(crate) const BUILD: &[Need] = &[C_COMPILER, STATIC_LIBC];
 pub(crate) const BPF_COMPILER: &[Need] = &[RUSTC, CARGO, BPF_CORE, CLIPPY, RUSTFMT];
 /// To install bpf-linker.
 pub(crate) const BPF_LINKER: &[Need] = &[C_COMPILER, CXX_COMPILER, LLVM, POLLY, LIBZSTD, ZLIB];
+/// To list the tree's own files, which the tidy check reads.
+pub(crate) const LINTS: &[Need] = &[GIT];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
 pub(crate) const ALL: &[Need] = &[
     QEMU,
@@ -111,6 +114,7 @@ pub(crate) const ALL: &[Need] = &[
     DEBIAN_KEYS,
     C_COMPILER,
     STATIC_LIBC,
+    GIT,
 ];
 
 impl Need {

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is kept.
 //!
-//! Lints, unit tests, the build, then the suite of cases in the lab, once for each kernel ([`suite`]). A failed part does
+//! Lints, unit tests, the build, then the suite of cases in the lab, for each kernel in the boots it lists ([`suite`]). A failed part does
 //! not stop the others unless they need it; the account at the end counts every check, unit test and case.
 
 mod suite;
 mod unit;
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     process::ExitCode,
     sync::{Mutex, PoisonError},
@@ -15,17 +16,15 @@ use std::{
 };
 
 use anyhow::Result;
+use lab_protocol::Boot;
 
 use self::suite::CaseEnd;
 use crate::{
     build::{self, Binaries, Profile},
-    kernels::{self, Kernel, Series},
+    kernels::{self, Kernel, MATRIX, Series},
     lint, setup,
     tally::Tally,
 };
-
-/// The kernels whose suite is run by default. 5.10 is refused by ldrscope so far.
-const KERNELS: [Series; 4] = [Series::V6_1, Series::V6_12, Series::V6_18, Series::V7_3];
 
 /// Labs at a time: each is one busy thread and 2 GiB.
 const LANES: usize = 2;
@@ -57,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Ok(())
     });
     let series = if arguments.kernel.is_empty() {
-        &KERNELS[..]
+        &MATRIX[..]
     } else {
         &arguments.kernel
     };
@@ -70,7 +69,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     match binaries {
         Some(binaries) => {
-            for end in suites(ready, &binaries) {
+            let mut runs = Vec::new();
+            for kernel in ready {
+                let series = kernel.series();
+                match suite::boots(series, &binaries) {
+                    Ok(boots) => runs.extend(boots.into_iter().map(|boot| (kernel.clone(), boot))),
+                    Err(error) => {
+                        tally.failed(format!("{series} suite"), &format!("{error:#}"), Duration::ZERO);
+                    }
+                }
+            }
+            for end in suites(runs, &binaries) {
                 match end.failure {
                     None => tally.passed(end.name, end.took),
                     Some(reason) => tally.failed(end.name, &reason, end.took),
@@ -90,16 +99,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(tally.close())
 }
 
-/// Runs the suites of `kernels`, [`LANES`] at a time; their ends come in the order of the kernels.
-fn suites(kernels: Vec<Kernel>, binaries: &Binaries) -> Vec<CaseEnd> {
+/// Runs the boots of `runs`, [`LANES`] at a time; their ends come in the order of `runs`.
+fn suites(runs: Vec<(Kernel, Boot)>, binaries: &Binaries) -> Vec<CaseEnd> {
     let lanes = thread::available_parallelism().map_or(1, usize::from).min(LANES);
-    let waiting = Mutex::new(kernels.into_iter().enumerate());
+    let mut runs: Vec<_> = runs.into_iter().enumerate().collect();
+    // Long ones first, so that no lane is left alone with one at the end.
+    runs.sort_by_key(|(_, (_, boot))| Reverse(boot.cases.len()));
+    let waiting = Mutex::new(runs.into_iter());
     let ended = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| {
-                while let Some((place, kernel)) = next(&waiting) {
-                    let ends = suite::run(kernel, binaries);
+                while let Some((place, (kernel, boot))) = next(&waiting) {
+                    let ends = suite::run(kernel, &boot, binaries);
                     ended
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,6 @@
-//! One kernel's suite: boots the lab once, runs all cases in it, and holds the outcome to the list of cases that must run.
+//! One boot of a kernel's suite: runs its cases in the lab, and holds the outcome to the list of cases that must run.
 //!
-//! The list comes from the very binary that runs them, asked on the outer machine. A listed case that is skipped, missing
+//! Boots and cases are listed by the very binary that runs them, asked on the outer machine. A listed case that is skipped, missing
 //! or left without a verdict fails; so does one that nobody listed.
 
 use std::{
@@ -13,12 +13,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lab_protocol::{CaseLine, Verdict};
+use lab_protocol::{Boot, CaseLine, Verdict, boot::PLAIN};
 
 use crate::{
     build::Binaries,
     kernels::{Kernel, Series},
-    lab::{Channels, Host, Input, Session},
+    lab::{Channels, Host, Input, Kvm, Session},
     paths, progress, tool,
 };
 
@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// A case's end as the account has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CaseEnd {
-    /// Kernel series and case.
+    /// Kernel series, boot unless it is the plain one, and case.
     pub(super) name: String,
     /// Why it counts as failed, if it does.
     pub(super) failure: Option<String>,
@@ -51,33 +51,30 @@ struct Account {
     done: bool,
 }
 
-/// Runs the suite on `kernel`.
-pub(super) fn run(kernel: Kernel, binaries: &Binaries) -> Vec<CaseEnd> {
-    let series = kernel.series();
+/// Boots `kernel` as `boot` asks and runs its cases.
+pub(super) fn run(kernel: Kernel, boot: &Boot, binaries: &Binaries) -> Vec<CaseEnd> {
+    let title = title(kernel.series(), boot);
     let began = Instant::now();
-    let step = progress::step(
-        format!("{series} suite"),
-        format_args!("the lab, kernel {kernel}"),
-    );
+    let step = progress::step(format!("{title} suite"), format_args!("the lab, kernel {kernel}"));
     let whole = |failure: String| CaseEnd {
-        name: format!("{series} suite"),
+        name: format!("{title} suite"),
         failure: Some(failure),
         took: began.elapsed(),
     };
-    match attempt(kernel, binaries) {
+    match attempt(kernel, boot, &title, binaries) {
         Err(error) => {
             progress::quote(&format!("{error:#}"));
             vec![whole(error.to_string())]
         }
-        Ok((expected, account, end)) => {
+        Ok((account, end)) => {
             step.done(if end.is_none() {
                 "all cases ended"
             } else {
                 "ended early"
             });
-            let mut ends = judge(&expected, &account);
+            let mut ends = judge(&boot.cases, &account);
             for end in &mut ends {
-                end.name = format!("{series} {}", end.name);
+                end.name = format!("{title} {}", end.name);
             }
             ends.extend(end.map(whole));
             ends
@@ -85,31 +82,63 @@ pub(super) fn run(kernel: Kernel, binaries: &Binaries) -> Vec<CaseEnd> {
     }
 }
 
-/// The expected cases, what was seen, and why the suite as a whole failed, if it did.
-fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<(Vec<String>, Account, Option<String>)> {
+/// What the account calls a boot.
+fn title(series: Series, boot: &Boot) -> String {
+    if boot.name == PLAIN {
+        series.to_string()
+    } else {
+        format!("{series} {}", boot.name)
+    }
+}
+
+/// The machine that `boot` asks for.
+fn host(series: Series, boot: &Boot) -> Host {
+    let plain = Host::plain(series);
+    Host {
+        cpus: boot.cpus,
+        kvm: if boot.kvm_loaded { plain.kvm } else { Kvm::Unloaded },
+        kernel_arguments: boot.kernel_arguments.clone(),
+        ..plain
+    }
+}
+
+/// What was seen, and why the suite as a whole failed, if it did.
+fn attempt(
+    kernel: Kernel,
+    boot: &Boot,
+    title: &str,
+    binaries: &Binaries,
+) -> Result<(Account, Option<String>)> {
     let series = kernel.series();
-    let expected = listed(series, binaries)?;
     let directory = paths::target().join("lab");
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let path = directory.join(format!("suite-{series}.log"));
+    let path = directory.join(format!("suite-{}.log", title.replace(' ', "-")));
     let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let account = Rc::new(RefCell::new(Account::default()));
     let told = Rc::clone(&account);
+    let label = title.to_owned();
     let channels = Channels {
         output: Box::new(log.try_clone().context("cannot duplicate the suite's log")?),
         error: Box::new(log),
         on_case: Box::new(move |line| {
-            progress::note(format_args!("{series}: {line}"));
+            progress::note(format_args!("{label}: {line}"));
             told.borrow_mut().take(line, Instant::now());
         }),
     };
     let session = Session {
-        host: Host::plain(series),
+        host: host(series, boot),
         kernel,
         binaries: binaries.clone(),
-        argv: ["lab-case", "suite", "--kernel", series.name()]
-            .map(str::to_owned)
-            .to_vec(),
+        argv: [
+            "lab-case",
+            "suite",
+            "--kernel",
+            series.name(),
+            "--boot",
+            &boot.name,
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         directory: "/".to_owned(),
         timeout: Some(LIMIT),
     };
@@ -127,25 +156,24 @@ fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<(Vec<String>, Account,
     };
     if end.is_some() || failed_case {
         progress::note(format_args!(
-            "{series}: what the suite said is in {}",
+            "{title}: what the suite said is in {}",
             path.display()
         ));
     }
-    Ok((expected, account, end))
+    Ok((account, end))
 }
 
-/// The cases that must run on `series`, by the binary that runs them.
-fn listed(series: Series, binaries: &Binaries) -> Result<Vec<String>> {
+/// The boots that `series` must run, by the binary that runs their cases.
+pub(super) fn boots(series: Series, binaries: &Binaries) -> Result<Vec<Boot>> {
     let mut list = Command::new(&binaries.lab_case);
     let text = tool::capture(list.args(["list", "--kernel", series.name()]))?;
-    let names: Vec<String> = text
+    let boots = text
         .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect();
-    ensure!(!names.is_empty(), "lab-case lists no case for kernel {series}");
-    Ok(names)
+        .map(Boot::from_line)
+        .collect::<Result<Vec<_>, _>>()
+        .context("lab-case lists its cases in an unknown form")?;
+    ensure!(!boots.is_empty(), "lab-case lists no case for kernel {series}");
+    Ok(boots)
 }
 
 impl Account {
