@@ -40,8 +40,20 @@ pub(crate) fn newest(archive: &Archive, series: Series) -> Result<Release> {
     }
     let best = best.with_context(lacking)?;
     let listed = tool::capture(archive.command("apt-cache").args(["madison", best.package]))?;
+    let mut packages = best.holders();
+    // `linux-base-ABI` holds the list of built-in modules from 7.x on and nothing that is needed before; the
+    // archive drops the older ones while it still carries their kernels.
+    for base in packages
+        .extract_if(.., |name| name.starts_with("linux-base-"))
+        .collect::<Vec<_>>()
+    {
+        let offered = tool::capture(archive.command("apt-cache").args(["madison", &base]))?;
+        if offered.contains(best.version) {
+            packages.push(base);
+        }
+    }
     Ok(Release {
-        packages: best.holders(),
+        packages,
         version: best.version.to_owned(),
         suite: suite_of(&listed).unwrap_or("an unnamed suite").to_owned(),
     })
@@ -83,7 +95,7 @@ impl<'text> Stanza<'text> {
         })
     }
 
-    /// The packages that hold the files: itself, and those of its very ABI that it depends on.
+    /// The packages that may hold files of the kernel: itself, and those of its very ABI that it depends on.
     fn holders(&self) -> Vec<String> {
         let abi = self.package.trim_start_matches("linux-image-");
         let dependencies = self
@@ -139,6 +151,10 @@ mod tests {
         let stanza = Stanza::of(text).unwrap();
         let names = ["image", "binary", "modules"].map(|part| format!("linux-{part}-7.3.4+deb13-amd64"));
         assert_eq!(stanza.holders(), names);
+        let text = "Package: linux-image-6.18.15+deb13-amd64\nVersion: 6.18.15-1~bpo13+1\nDepends: kmod, \
+                    linux-base-6.18.15+deb13-amd64 (= 6.18.15-1~bpo13+1)";
+        let names = ["image", "base"].map(|part| format!("linux-{part}-6.18.15+deb13-amd64"));
+        assert_eq!(Stanza::of(text).unwrap().holders(), names);
         let text =
             "Package: linux-image-6.1.0-56-amd64\nVersion: 6.1.192-2\nDepends: kmod, linux-base (>= 4.3~)";
         let whole = Stanza::of(text).unwrap();
