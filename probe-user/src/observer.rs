@@ -32,7 +32,13 @@ use crate::{
         window::Adopt,
     },
     clock,
-    kernel::{obstacle::Obstacle, preflight, support::KernelSupport, symbols::Symbols, types},
+    kernel::{
+        obstacle::{Obstacle, Source},
+        preflight,
+        support::KernelSupport,
+        symbols::Symbols,
+        types,
+    },
 };
 
 /// Which functions of KVM are hooked.
@@ -125,6 +131,7 @@ pub enum Backlog {
 const BATCH: usize = 16_384;
 /// Walks of KVM's list before a list that changes all the time is taken as far as it was read.
 const WALKS: u32 = 50;
+
 /// A host being observed.
 pub struct Observer {
     probe: Probe,
@@ -245,11 +252,7 @@ impl Observer {
 
     /// After any loss nothing that is known can be trusted, births and ends included.
     fn note_losses(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let dropped = self
-            .probe
-            .counters
-            .dropped()
-            .map_err(|error| unreadable(error.into()))?;
+        let dropped = self.probe.counters.dropped().map_err(unreadable)?;
         let undecodable = self.probe.ring.undecodable();
         let lost = (dropped - self.dropped) + (undecodable - self.undecodable);
         (self.dropped, self.undecodable) = (dropped, undecodable);
@@ -257,11 +260,7 @@ impl Observer {
             out.push(Report::Dropped { records: lost });
             self.registry.doubt_all(clock::now());
         }
-        let untracked = self
-            .probe
-            .counters
-            .untracked()
-            .map_err(|error| unreadable(error.into()))?;
+        let untracked = self.probe.counters.untracked().map_err(unreadable)?;
         if untracked > self.untracked {
             log::error!(
                 "{} VMs are not observed: there are more VMs than ldrscope keeps track of",
@@ -277,11 +276,7 @@ impl Observer {
         for _ in 0..WALKS {
             let mut node = 0;
             let torn = loop {
-                let list = self
-                    .probe
-                    .copier
-                    .list(node)
-                    .map_err(|error| unreadable(error.into()))?;
+                let list = self.probe.copier.list(node).map_err(unreadable)?;
                 for &kvm in &list.vms[..list.count as usize] {
                     self.adopt(kvm, out)?;
                 }
@@ -299,11 +294,7 @@ impl Observer {
     }
 
     fn adopt(&mut self, kvm: u64, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let copy = self
-            .probe
-            .copier
-            .vm(kvm, 0, 0, Adopt::Yes)
-            .map_err(|error| unreadable(error.into()))?;
+        let copy = self.probe.copier.vm(kvm, 0, 0, Adopt::Yes).map_err(unreadable)?;
         if copy.made == 1 && !self.registry.knows(kvm, VmId(copy.before.generation)) {
             let vm = VmId(copy.before.generation);
             let owner = reading::owner(&copy).unwrap_or(copy.creator_tid);
@@ -316,7 +307,7 @@ impl Observer {
         // Taken before the read: what happens while it runs may or may not be in it.
         let now = clock::now();
         let reading = reading::read(&mut self.probe.copier, kvm, vm.0);
-        match reading.map_err(|error| unreadable(error.into()))? {
+        match reading.map_err(unreadable)? {
             None => self.registry.end(kvm, vm, now, out),
             Some(reading) => self.registry.take_reading(kvm, vm, reading, now, out),
         }
@@ -330,9 +321,10 @@ fn comm_of(pid: u32) -> String {
     comm.map_or_else(|_| String::new(), |comm| comm.trim_end().to_owned())
 }
 
-fn unreadable(source: Box<dyn std::error::Error + Send + Sync>) -> Obstacle {
+/// The kernel no longer lets itself be read.
+fn unreadable(source: impl Into<Source>) -> Obstacle {
     Obstacle::Internal {
         doing: "reading the kernel's state",
-        source,
+        source: source.into(),
     }
 }

@@ -6,7 +6,7 @@ mod screen;
 mod verdict;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::exhibit::{ExhibitError, kdump_story};
 use crate::host::{MapRules, Series, UnknownSeries};
 use crate::reap;
 use crate::scenario::{DeadCpus, Kdump};
-use crate::tool::{PATIENCE, ToolError, command, run_to_end, snapshot};
+use crate::tool::{PATIENCE, ToolError, command, run_to_end, snapshot, start};
 use screen::{Screen, Speaker};
 use verdict::Verdict;
 
@@ -119,16 +119,7 @@ struct TextWatch(Child);
 
 impl TextWatch {
     fn start(says: &Sender<Said>) -> Result<Self, ToolError> {
-        let mut command = command(&["watch"]);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| ToolError::Start {
-                program: command.get_program().to_owned(),
-                source,
-            })?;
+        let mut child = start(&mut command(&["watch"]))?;
         forward(child.stdout.take(), says.clone());
         forward(child.stderr.take(), says.clone());
         Ok(Self(child))

@@ -7,7 +7,7 @@ mod standing;
 mod watch;
 
 use std::ffi::OsString;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub use once::{Outcome, run_to_end, snapshot};
@@ -118,4 +118,17 @@ pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(args);
     command
+}
+
+/// Starts `command` without input, its two outputs piped.
+pub fn start(command: &mut Command) -> Result<Child, ToolError> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| ToolError::Start {
+            program: command.get_program().to_owned(),
+            source,
+        })
 }

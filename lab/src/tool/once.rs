@@ -1,11 +1,11 @@
 //! ldrscope commands that run to their end.
 
 use std::io::Read;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use super::{ToolError, command};
+use super::{ToolError, command, start};
 use crate::contract::Snapshot;
 use crate::reap;
 
@@ -30,15 +30,7 @@ pub fn run_to_end(mut command: Command) -> Result<Outcome, ToolError> {
         .map(|arg| arg.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ");
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|source| ToolError::Start {
-            program: command.get_program().to_owned(),
-            source,
-        })?;
+    let mut child = start(&mut command)?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let ended = reap::wait_at_most(&mut child, RUN_LIMIT).map_err(ToolError::child("wait for"))?;

@@ -2,7 +2,7 @@
 //! or for silence. A broken line ends the case at once. Dropping it kills the child.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Hooks, PATIENCE, Standing, ToolError, command, program};
+use super::{Hooks, PATIENCE, Standing, ToolError, command, start};
 use crate::contract::{Event, EventKind, Line, Severity, Status, parse_line};
 use crate::guest::Guest;
 use crate::guest::lapic::{ApicReg, DFR_FLAT, SVR_ENABLED, ldr};
@@ -31,15 +31,7 @@ impl Watch {
     /// Starts `ldrscope watch --format jsonl` with further arguments and returns at once.
     pub fn start(hooks: Hooks, args: &[&str]) -> Result<Self, ToolError> {
         let fixed = ["watch", "--format", "jsonl", "--hooks", hooks.word()];
-        let mut child = command(&[&fixed, args].concat())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| ToolError::Start {
-                program: program(),
-                source,
-            })?;
+        let mut child = start(&mut command(&[&fixed, args].concat()))?;
         let (sender, lines) = channel();
         if let Some(stdout) = child.stdout.take() {
             thread::spawn(move || forward(stdout, &sender));

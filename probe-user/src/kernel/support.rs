@@ -7,8 +7,6 @@ mod probe;
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-pub use self::probe::kernel_release;
-
 /// Where the kernel's own types are.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 

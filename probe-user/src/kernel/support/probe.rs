@@ -80,7 +80,7 @@ impl Lockdown {
 
 /// The running kernel's release, as `uname -r` prints it.
 #[must_use]
-pub fn kernel_release() -> String {
+fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
