@@ -4,7 +4,8 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, process, quiet, refusal, rules,
+    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, oracle, process, quiet, refusal,
+    rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -154,6 +155,8 @@ const TABLE: &[Entry] = &[
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("map-agrees", agreement::random_states),
+    Entry::once("oracle", oracle::random_states),
+    Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-300", many::large_300),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
     Entry::once("no-vm", quiet::no_vm),

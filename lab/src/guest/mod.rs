@@ -7,11 +7,13 @@ pub mod lapic;
 pub mod layout;
 mod machine;
 mod memory;
+mod msi;
 mod program;
 mod routing;
 mod vcpu;
 
 pub use error::GuestError;
 pub use machine::Guest;
+pub use msi::{Delivery, Msi};
 pub use program::Op;
 pub use routing::TIMER_PIN;
