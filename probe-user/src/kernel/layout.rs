@@ -70,13 +70,13 @@ pub enum MapModeKind {
 }
 
 impl MapModeKind {
-    /// The rules of a host on which no canary may be made. Only a canary tells `keep-disabled` apart, but no
+    /// The map rules that may go with it, likeliest first. Only published maps tell `keep-disabled` apart, but no
     /// kernel that keeps `apic_map_dirty` (5.7 on), which the layout requires, has those rules by itself.
     #[must_use]
-    pub const fn likely_rules(self) -> MapRules {
+    pub const fn possible_rules(self) -> &'static [MapRules] {
         match self {
-            Self::Bits => MapRules::Overwrite,
-            Self::Enum => MapRules::ConflictDisables,
+            Self::Bits => &[MapRules::Overwrite, MapRules::KeepDisabled],
+            Self::Enum => &[MapRules::ConflictDisables],
         }
     }
 }

@@ -31,7 +31,7 @@ const MAX_AIMS: usize = 8;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: &mut dyn Write, host: &HostView<'_>, wall: WallClock, style: Style) -> io::Result<()> {
-    let rules = host.facts.map_rules.map_or("unknown", |rules| rules.name());
+    let rules = host.map_rules.map_or("unknown", |rules| rules.name());
     let title = format!(
         "kernel {}, kvm {}, map rules {rules}, at {}",
         escape_line(&host.facts.kernel),
