@@ -4,6 +4,7 @@
 
 use crate::{
     aim::Aim,
+    apicv::Inhibits,
     delivery::{Deliveries, Fabric},
     finding::Confidence,
     history::{History, News},
@@ -328,10 +329,17 @@ impl Vm {
         self.aims().iter().filter(|aim| aim.logical)
     }
 
-    /// `apicv_inhibit_reasons`, bits as the running kernel numbers them.
+    /// Why KVM does without APICv or AVIC for it, on the host that it runs on.
     #[must_use]
-    pub fn apicv_inhibits(&self) -> u64 {
-        self.sample.as_ref().map_or(0, |sample| sample.apicv_inhibits)
+    pub fn inhibits(&self) -> &Inhibits {
+        const NONE: &Inhibits = &Inhibits::NONE;
+        self.sample.as_ref().map_or(NONE, |sample| &sample.apicv_inhibits)
+    }
+
+    /// Whether it is judged by another KVM's rules, of whose host nothing else is known.
+    #[must_use]
+    pub const fn is_judged_as_another_host(&self) -> bool {
+        matches!(self.judging, Judging::AsIf(_))
     }
 
     /// Whether userspace uses 32-bit APIC IDs.

@@ -19,6 +19,7 @@ use ldrscope::{
     sink::{Sink, doctor, jsonl::JsonLines, snapshot_json},
 };
 use probe_apic::{
+    apicv::Inhibit,
     cause::Task,
     id::{BootTime, VcpuId, VmId},
     map_rules::MapRules,
@@ -166,7 +167,10 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
         let mut null = sample(3, MS, healthy(4), rules);
         null.published = None;
         let mut inhibited = sample(1, MS, bigsmp(16), rules);
-        inhibited.apicv_inhibits = 1 << 13 | 1 << 40;
+        inhibited.apicv_inhibits = ["logical_id_aliased", "bit-40"]
+            .map(Inhibit::named)
+            .into_iter()
+            .collect();
         inhibited.aims.push(pin(2, 0x01));
         feed(&mut engine, MS, [inhibited, userspace, null].map(read));
         let document = snapshot(&engine, MS);
