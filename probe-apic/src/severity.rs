@@ -39,6 +39,8 @@ pub(crate) struct Scope {
     whole_vm: bool,
     /// Whether every destination that is slow counts, touched or not.
     slow_everywhere: bool,
+    /// Whether the VM lost APICv or AVIC for it.
+    loses_apicv: bool,
     /// Whether one of the vCPUs is disabled.
     has_disabled: bool,
 }
@@ -50,6 +52,7 @@ impl Scope {
             naming: [false; 256],
             whole_vm: false,
             slow_everywhere: false,
+            loses_apicv: false,
             has_disabled: false,
         };
         for vcpu in vcpus {
@@ -69,6 +72,24 @@ impl Scope {
         Self {
             slow_everywhere: true,
             ..self
+        }
+    }
+
+    /// The same, but that the VM lost APICv or AVIC for it. Where nobody is to blame any more, no destination touches it.
+    pub(crate) fn losing_apicv(self) -> Self {
+        Self {
+            whole_vm: false,
+            loses_apicv: true,
+            ..self
+        }
+    }
+
+    /// What it amounts to at least, whoever gets what.
+    const fn at_least(&self) -> Severity {
+        if self.loses_apicv {
+            Severity::Warning
+        } else {
+            Severity::Info
         }
     }
 
@@ -111,7 +132,7 @@ impl<'a> Consequences<'a> {
     pub(crate) fn assess(&self, scope: &Scope) -> Assessment {
         let Some(here) = self.here.get_or_init(|| self.vm.deliveries()) else {
             return Assessment {
-                severity: Severity::Info,
+                severity: scope.at_least(),
                 effect: Effect::default(),
                 aim: None,
             };
@@ -129,7 +150,7 @@ impl<'a> Consequences<'a> {
             Severity::Info
         };
         Assessment {
-            severity,
+            severity: severity.max(scope.at_least()),
             effect,
             aim,
         }
