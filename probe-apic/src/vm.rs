@@ -4,7 +4,7 @@
 
 use crate::{
     aim::Aim,
-    delivery::{Deliveries, Fabric},
+    delivery::{Deliveries, DestinationMode, Fabric},
     finding::Confidence,
     history::{History, News},
     id::{BootTime, VcpuId, VcpuIdx, VmId},
@@ -366,19 +366,19 @@ impl Vm {
         // Under unknown rules a map of mode sw-disabled may be scanned or dropped: nobody has a logical ID
         // then, so the two reach the same vCPUs.
         let rules = self.rules().unwrap_or(MapRules::ConflictDisables);
-        let broadcast_quirk_disabled = self.broadcast_quirk_disabled();
         Some(Fabric {
             vcpus: self.vcpus(),
             map,
             rules,
-            broadcast_quirk_disabled,
+            x2apic_format: self.x2apic_format(),
+            broadcast_quirk_disabled: self.broadcast_quirk_disabled(),
         })
     }
 
-    /// Who gets what, for every 8-bit logical destination; `None` where the map in use is not known.
+    /// Who gets what, for every 8-bit destination of a mode; `None` where the map in use is not known.
     #[must_use]
-    pub fn deliveries(&self) -> Option<Deliveries> {
-        self.fabric().map(|fabric| Deliveries::compute(&fabric))
+    pub fn deliveries(&self, mode: DestinationMode) -> Option<Deliveries> {
+        self.fabric().map(|fabric| Deliveries::compute(&fabric, mode))
     }
 }
 

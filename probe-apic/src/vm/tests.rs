@@ -126,7 +126,12 @@ fn unknown_rules_leave_the_published_map_to_judge_by() {
     host.apply(&Observation::Sample(sample(1, bigsmp(4), RULES)));
     let vm = only_vm(&host);
     assert_eq!((vm.rebuild(), vm.agrees()), (None, None));
-    assert!(vm.deliveries().unwrap().verdict(1).is_broken());
+    assert!(
+        vm.deliveries(DestinationMode::Logical)
+            .unwrap()
+            .verdict(1)
+            .is_broken()
+    );
 }
 
 #[test]

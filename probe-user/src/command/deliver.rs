@@ -3,7 +3,10 @@
 use std::io::{self, BufWriter};
 
 use anyhow::Result;
-use probe_apic::finding::Confidence;
+use probe_apic::{
+    delivery::{DeliveryMode, DestinationMode},
+    finding::Confidence,
+};
 
 use super::look::look;
 use crate::{
@@ -42,6 +45,8 @@ pub fn run(arguments: &Deliver) -> Result<Exit> {
             .dest
             .as_ref()
             .map_or_else(|| (0..=255).collect(), |dests| dests.0.clone()),
+        destination_mode: DestinationMode::Logical,
+        delivery_mode: DeliveryMode::Fixed,
         only_bad: arguments.only_bad,
     };
     let view = engine.view(clock::now());

@@ -22,6 +22,7 @@ use ldrscope::{
 };
 use probe_apic::{
     cause::Task,
+    delivery::{DeliveryMode, DestinationMode},
     id::{BootTime, VcpuId, VmId},
     map_rules::MapRules,
     observation::{Irqchip, Observation, Touch, Touched, VmSample},
@@ -192,6 +193,8 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
 fn deliveries_hold_to_their_schema_whatever_the_vm_is() {
     let every = |only_bad| Question {
         destinations: (0..=255).collect(),
+        destination_mode: DestinationMode::Logical,
+        delivery_mode: DeliveryMode::Fixed,
         only_bad,
     };
     for rules in MapRules::ALL {

@@ -15,6 +15,7 @@ use ldrscope::{
 };
 use probe_apic::{
     cause::{Cause, Register, Route, Task},
+    delivery::{DeliveryMode, DestinationMode},
     finding::{Confidence, Effect, Evidence, Finding, FindingKey, Rule, Severity},
     id::{BootTime, Slot, VcpuId, VmId},
     lapic::Lapic,
@@ -237,6 +238,8 @@ fn deliveries_of_a_bad_and_of_a_good_vm() {
 fn deliveries_of(engine: &Engine, only_bad: bool) -> String {
     let question = Question {
         destinations: (0..=255).collect(),
+        destination_mode: DestinationMode::Logical,
+        delivery_mode: DeliveryMode::Fixed,
         only_bad,
     };
     let view = engine.view(BootTime(MS));
