@@ -184,6 +184,15 @@ impl Vm {
         }
     }
 
+    /// Whether what KVM published can have come about by `rules`.
+    pub(crate) fn fits(&self, rules: MapRules) -> bool {
+        let sample = self
+            .sample
+            .as_ref()
+            .filter(|sample| sample.irqchip != Irqchip::Userspace);
+        sample.is_none_or(|sample| agreement::rebuild_and_compare(sample, rules).1 != Some(false))
+    }
+
     /// Whether a divergence was seen that another read has to confirm.
     #[must_use]
     pub const fn disputed(&self) -> bool {

@@ -136,8 +136,7 @@ fn unknown_rules_leave_the_published_map_to_judge_by() {
 
 #[test]
 fn judging_as_another_kvm_sets_the_published_map_aside() {
-    let mut host = Host::as_if(MapRules::KeepDisabled);
-    host.set_rules(Some(RULES));
+    let mut host = Host::new([RULES]).as_if(MapRules::KeepDisabled);
     host.apply(&Observation::Sample(sample(
         1,
         bigsmp(4),

@@ -30,7 +30,7 @@ pub fn snapshot(host: &HostView<'_>, wall: WallClock) -> message::Snapshot {
         host: message::Host {
             kernel: host.facts.kernel.clone(),
             kvm_vendor: host.facts.kvm_vendor.clone(),
-            map_rules: host.facts.map_rules.map_or("unknown", |rules| rules.name()),
+            map_rules: host.map_rules.map_or("unknown", |rules| rules.name()),
         },
         vms: host.vms.iter().map(|view| vm(view, host, wall)).collect(),
     }

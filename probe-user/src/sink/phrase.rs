@@ -12,7 +12,7 @@ use crate::{clock::WallClock, engine::view::HostView, escape::escape_line, ident
 /// The title of whatever shows a host: its kernel, its KVM, and when.
 #[must_use]
 pub fn host(host: &HostView<'_>, wall: WallClock) -> String {
-    let rules = host.facts.map_rules.map_or("unknown", |rules| rules.name());
+    let rules = host.map_rules.map_or("unknown", |rules| rules.name());
     format!(
         "kernel {}, kvm {}, map rules {rules}, at {}",
         escape_line(&host.facts.kernel),

@@ -52,7 +52,7 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
     HostFacts {
         kernel: "6.1.0-56-amd64".to_owned(),
         kvm_vendor: "amd".to_owned(),
-        map_rules: Some(rules),
+        possible_rules: vec![rules],
         hooks: "cold",
         inhibit_names: BTreeMap::from([(13, "logical_id_aliased".to_owned())]),
     }
