@@ -37,6 +37,13 @@ impl Judging {
             Self::AsIf(rules) => Some(rules),
         }
     }
+
+    pub(crate) const fn as_if(self) -> Option<MapRules> {
+        match self {
+            Self::Host(_) => None,
+            Self::AsIf(rules) => Some(rules),
+        }
+    }
 }
 
 /// One VM.
@@ -293,6 +300,12 @@ impl Vm {
     #[must_use]
     pub fn rebuilt(&self) -> Option<&RebuiltMap> {
         self.rebuild.as_ref()?.map.as_ref()
+    }
+
+    /// The rules of another KVM that it is judged by in place of its host's.
+    #[must_use]
+    pub const fn as_if(&self) -> Option<MapRules> {
+        self.judging.as_if()
     }
 
     /// The rules it is judged by.

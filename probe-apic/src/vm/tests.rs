@@ -144,8 +144,13 @@ fn judging_as_another_kvm_sets_the_published_map_aside() {
     )));
     let vm = only_vm(&host);
     assert_eq!(
-        (vm.published(), vm.agrees(), vm.rules()),
-        (None, None, Some(MapRules::KeepDisabled))
+        (vm.published(), vm.agrees(), vm.rules(), vm.as_if()),
+        (
+            None,
+            None,
+            Some(MapRules::KeepDisabled),
+            Some(MapRules::KeepDisabled)
+        )
     );
     let MapInUse::Known(Some(map)) = vm.map_in_use() else {
         panic!("no map")

@@ -13,13 +13,11 @@ use crate::{
     cli::{Deliver, DeliverFormat},
     clock::{self, WallClock},
     engine::{
-        Engine,
         deliveries::{Deliveries, Question, deliveries},
         view::VmView,
     },
     exit::Exit,
-    identity::{VmIdentity, filter::VmFilter, process::ProcFs},
-    observer::Observer,
+    identity::VmIdentity,
     sink::{OutputError, deliver_json, deliver_table, phrase, terminal::Style},
 };
 
@@ -34,11 +32,7 @@ pub struct NothingToShow;
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, [`NothingToShow`], or an output
 /// that fails.
 pub fn run(arguments: &Deliver) -> Result<Exit> {
-    let mut observer = Observer::open(&arguments.observe.options())?;
-    let filter = VmFilter::new(arguments.vm.clone());
-    let mut engine = Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs));
-    look(&mut observer, &mut engine)?;
-    engine.check_filter()?;
+    let engine = look(&arguments.observe, &arguments.subject)?;
 
     let question = Question {
         destinations: arguments
