@@ -65,6 +65,12 @@ impl Host {
         }
     }
 
+    /// The rules of another KVM that VMs are judged by in place of the host's own.
+    #[must_use]
+    pub const fn judged_as_if(&self) -> Option<MapRules> {
+        self.judging.as_if()
+    }
+
     /// Takes in an observation. Returns the VM that has to be judged (again), where there is one; a VM that is
     /// gone is named a last time, and [`Host::vm`] does not find it any more. Where [`Host::rules`] are others than
     /// before, every VM has to be judged again.

@@ -37,6 +37,12 @@ impl Ldr {
     pub const fn x2apic_bits(self) -> u16 {
         self.0 as u16
     }
+
+    /// Whether an x2APIC with this LDR is named by the logical destination `dest`, broadcast aside.
+    #[must_use]
+    pub const fn x2apic_matches(self, dest: u32) -> bool {
+        self.0 >> 16 == dest >> 16 && self.0 & dest & 0xffff != 0
+    }
 }
 
 /// Destination Format Register: the model is in bits 31:28, 1111 flat, 0000 cluster.

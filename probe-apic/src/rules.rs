@@ -138,7 +138,7 @@ pub fn judge(vm: &Vm) -> Vec<Finding> {
 impl Draft<'_> {
     fn finish(mut self, rule: Rule, vm: &Vm, consequences: &Consequences<'_>) -> Finding {
         self.vcpus.sort_by_key(|vcpu| vcpu.id);
-        let scope = Scope::new(self.vcpus.iter().copied(), &self.slots);
+        let scope = Scope::logical(self.vcpus.iter().copied(), &self.slots);
         let scope = match rule {
             // It names who caused the scans; they slow every logical interrupt.
             Rule::MapDisabled => scope.slow_everywhere(),

@@ -5,7 +5,7 @@
 use crate::{
     aim::Aim,
     apicv::Inhibits,
-    delivery::{Deliveries, Fabric},
+    delivery::{Deliveries, DestinationMode, Fabric},
     finding::Confidence,
     history::{History, News},
     id::{BootTime, VcpuId, VcpuIdx, VmId},
@@ -35,6 +35,13 @@ impl Judging {
     pub(crate) const fn rules(self) -> Option<MapRules> {
         match self {
             Self::Host(rules) => rules,
+            Self::AsIf(rules) => Some(rules),
+        }
+    }
+
+    pub(crate) const fn as_if(self) -> Option<MapRules> {
+        match self {
+            Self::Host(_) => None,
             Self::AsIf(rules) => Some(rules),
         }
     }
@@ -296,6 +303,12 @@ impl Vm {
         self.rebuild.as_ref()?.map.as_ref()
     }
 
+    /// The rules of another KVM that it is judged by in place of its host's.
+    #[must_use]
+    pub const fn as_if(&self) -> Option<MapRules> {
+        self.judging.as_if()
+    }
+
     /// The rules it is judged by.
     #[must_use]
     pub const fn rules(&self) -> Option<MapRules> {
@@ -334,12 +347,6 @@ impl Vm {
     pub fn inhibits(&self) -> &Inhibits {
         const NONE: &Inhibits = &Inhibits::NONE;
         self.sample.as_ref().map_or(NONE, |sample| &sample.apicv_inhibits)
-    }
-
-    /// Whether it is judged by another KVM's rules, of whose host nothing else is known.
-    #[must_use]
-    pub const fn is_judged_as_another_host(&self) -> bool {
-        matches!(self.judging, Judging::AsIf(_))
     }
 
     /// Whether userspace uses 32-bit APIC IDs.
@@ -383,19 +390,19 @@ impl Vm {
         // Under unknown rules a map of mode sw-disabled may be scanned or dropped: nobody has a logical ID
         // then, so the two reach the same vCPUs.
         let rules = self.rules().unwrap_or(MapRules::ConflictDisables);
-        let broadcast_quirk_disabled = self.broadcast_quirk_disabled();
         Some(Fabric {
             vcpus: self.vcpus(),
             map,
             rules,
-            broadcast_quirk_disabled,
+            x2apic_format: self.x2apic_format(),
+            broadcast_quirk_disabled: self.broadcast_quirk_disabled(),
         })
     }
 
-    /// Who gets what, for every 8-bit logical destination; `None` where the map in use is not known.
+    /// Who gets what, for every 8-bit destination of a mode; `None` where the map in use is not known.
     #[must_use]
-    pub fn deliveries(&self) -> Option<Deliveries> {
-        self.fabric().map(|fabric| Deliveries::compute(&fabric))
+    pub fn deliveries(&self, mode: DestinationMode) -> Option<Deliveries> {
+        self.fabric().map(|fabric| Deliveries::compute(&fabric, mode))
     }
 }
 

@@ -75,6 +75,18 @@ impl Engine {
         }
     }
 
+    /// The same engine, but VMs are judged as if the host's KVM followed `rules`, where there are any.
+    #[must_use]
+    pub fn as_kvm(self, rules: Option<MapRules>) -> Self {
+        match rules {
+            Some(rules) => Self {
+                host: self.host.as_if(rules),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// Takes one report in.
     pub fn feed(&mut self, report: Report, now: BootTime) {
         match report {
@@ -130,6 +142,7 @@ impl Engine {
             taken_at: now,
             facts: &self.facts,
             map_rules: self.host.map_rules(),
+            as_kvm: self.host.judged_as_if(),
             vms: vms.collect(),
         }
     }

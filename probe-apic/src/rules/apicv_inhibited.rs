@@ -22,7 +22,7 @@ use crate::{
 const SHOWN: usize = 2;
 
 pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
-    if view.vm.is_judged_as_another_host() {
+    if view.vm.as_if().is_some() {
         return Vec::new();
     }
     let blames: Vec<Blame<'a>> = view

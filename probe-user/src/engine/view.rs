@@ -13,6 +13,8 @@ pub struct HostView<'a> {
     pub facts: &'a HostFacts,
     /// The map rules that its KVM follows; `None` where they are unknown.
     pub map_rules: Option<MapRules>,
+    /// The map rules of another KVM that the VMs are judged by in place of these.
+    pub as_kvm: Option<MapRules>,
     /// The VMs that the filter lets pass, in the order in which they were found.
     pub vms: Vec<VmView<'a>>,
 }

@@ -137,11 +137,12 @@ fn vcpu(vcpu: &VcpuSample) -> message::Vcpu {
     }
 }
 
-/// A VM that was never read, or whose LAPICs are not in KVM, has no maps; a NULL map is one of mode `none`.
+/// A VM that was never read, or whose LAPICs are not in KVM, has no maps; a NULL map is one of mode `none`. One that is
+/// judged as if by another KVM has no published map of that KVM's.
 fn maps(vm: &Vm) -> message::Maps {
     let observable = vm.sampled_yet() && vm.confidence() != Confidence::Unobservable;
     message::Maps {
-        published: observable.then(|| map(vm, vm.published())),
+        published: (observable && vm.as_if().is_none()).then(|| map(vm, vm.published())),
         rebuilt: vm
             .rebuild()
             .filter(|_| observable)

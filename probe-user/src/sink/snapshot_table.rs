@@ -32,7 +32,7 @@ const MAX_AIMS: usize = 8;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: &mut dyn Write, host: &HostView<'_>, wall: WallClock, style: Style) -> io::Result<()> {
-    write!(out, "{}", style.paragraph("", "  ", &phrase::host(host, wall)))?;
+    out.write_all(phrase::heading(host, wall, style).as_bytes())?;
     if host.vms.is_empty() {
         writeln!(out, "\nThere is no VM on this host.")?;
     }
