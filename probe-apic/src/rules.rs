@@ -136,16 +136,20 @@ pub fn judge(vm: &Vm) -> Vec<Finding> {
 }
 
 impl Draft<'_> {
+    fn scope(&self, rule: Rule) -> Scope {
+        let vcpus = self.vcpus.iter().copied();
+        match rule {
+            Rule::X2apicIdMismatch | Rule::PhysicalAlias => Scope::physical(vcpus),
+            // It names who caused the scans; they slow every logical interrupt.
+            Rule::MapDisabled => Scope::logical(vcpus, &self.slots).slow_everywhere(),
+            Rule::ApicvInhibited => Scope::logical(vcpus, &self.slots).losing_apicv(),
+            _ => Scope::logical(vcpus, &self.slots),
+        }
+    }
+
     fn finish(mut self, rule: Rule, vm: &Vm, consequences: &Consequences<'_>) -> Finding {
         self.vcpus.sort_by_key(|vcpu| vcpu.id);
-        let scope = Scope::logical(self.vcpus.iter().copied(), &self.slots);
-        let scope = match rule {
-            // It names who caused the scans; they slow every logical interrupt.
-            Rule::MapDisabled => scope.slow_everywhere(),
-            Rule::ApicvInhibited => scope.losing_apicv(),
-            _ => scope,
-        };
-        let assessment = consequences.assess(&scope);
+        let assessment = consequences.assess(&self.scope(rule));
         let mut summary = self.summary;
         if let Some(aim) = assessment.aim {
             summary = format!("{summary}; {aim}");

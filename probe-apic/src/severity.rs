@@ -9,7 +9,7 @@ use crate::{
     aim::Aim,
     delivery::{Deliveries, DeliveryMode, Destination, DestinationMode, Fabric, Verdict},
     finding::{Effect, Severity},
-    id::{ApicId, Slot},
+    id::Slot,
     lapic::Lapic,
     logical_id::{LogicalId, Model},
     map_rules::MapRules,
@@ -28,14 +28,14 @@ const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=254;
 
 /// What a finding is about, as far as its consequences go.
 ///
-/// A destination touches a finding if it names one of its slots (or APIC IDs), or if one of its vCPUs gets (or should
-/// get) what is sent there. A finding without any of these is about the VM as a whole: every destination touches it.
+/// A destination touches a finding if it names one of its slots, or if one of its vCPUs gets (or should get) what is sent
+/// there. A finding without vCPUs and slots is about the VM as a whole: every destination touches it.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// Of which mode the destinations are.
     mode: DestinationMode,
     vcpus: VcpuSet,
-    /// Destinations 0-255 that name one of the slots or APIC IDs.
+    /// Destinations 0-255 that name one of the slots.
     naming: [bool; 256],
     whole_vm: bool,
     /// Whether every destination that is slow counts, touched or not.
@@ -58,13 +58,8 @@ impl Scope {
     }
 
     /// For a finding about physical destinations.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no rule is about physical destinations yet")
-    )]
-    pub(crate) fn physical<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>, ids: &[ApicId]) -> Self {
-        let names = |dest: u8| ids.contains(&ApicId(u32::from(dest)));
-        Self::new(DestinationMode::Physical, vcpus, names)
+    pub(crate) fn physical<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>) -> Self {
+        Self::new(DestinationMode::Physical, vcpus, |_| false)
     }
 
     fn new<'a>(

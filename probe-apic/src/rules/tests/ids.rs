@@ -2,9 +2,10 @@
 
 use super::{super::*, judged, numbers, of, only};
 use crate::{
+    aim::Aim,
     apicv::{Inhibit, Inhibits},
-    finding::Severity,
-    fixture::{disable, enable, flat, host_with, only_vm, sample, vcpu, with, x2apic},
+    finding::{Effect, Severity},
+    fixture::{disable, enable, flat, host_with, only_vm, pin, sample, vcpu, with, x2apic},
     id::VcpuIdx,
     map_rules::MapRules,
     observation::VmSample,
@@ -68,6 +69,57 @@ fn shared_and_changed_ids_are_one_finding() {
     let expected = "physical APIC ID 0 is that of vCPUs 0 and 1; KVM delivers to vCPU 0 alone; vCPU 1 has the xAPIC ID 0 \
                     in place of its own 1 and vCPU 2 has the xAPIC ID 9 in place of its own 2";
     assert_eq!(finding.summary, expected);
+}
+
+#[test]
+fn ids_that_are_not_the_vcpus_own_break_physical_destinations() {
+    let physical = |dest| Aim {
+        logical: false,
+        ..pin(dest)
+    };
+    let judged = |vcpus: &[VcpuSample], rule, aims| {
+        let rules = MapRules::Overwrite;
+        let sample = VmSample {
+            aims,
+            ..sample(1, vcpus.to_vec(), rules)
+        };
+        let found = judged(sample, rules);
+        let finding = found
+            .into_iter()
+            .find(|finding| finding.key.rule == rule)
+            .unwrap();
+        (finding.severity, finding.effect)
+    };
+    let shared = [flat(0, 1), with_id(flat(1, 2), 0)];
+    let partial = Effect {
+        partial: 1,
+        ..Effect::default()
+    };
+    assert_eq!(
+        judged(&shared, Rule::PhysicalAlias, vec![]),
+        (Severity::Warning, partial)
+    );
+    assert_eq!(
+        judged(&shared, Rule::PhysicalAlias, vec![physical(0)]),
+        (Severity::Critical, partial)
+    );
+    // A logical destination of the same number has nothing to do with it.
+    assert_eq!(
+        judged(&shared, Rule::PhysicalAlias, vec![pin(1)]),
+        (Severity::Warning, partial)
+    );
+
+    // What is sent to the ID that it believes to have is lost, what is sent to its number surprises it.
+    let foreign = [x2apic(0), with(x2apic(2), |lapic| lapic.id = 5)];
+    let both = Effect {
+        lost: 1,
+        misrouted: 1,
+        ..Effect::default()
+    };
+    assert_eq!(
+        judged(&foreign, Rule::X2apicIdMismatch, vec![physical(5)]),
+        (Severity::Critical, both)
+    );
 }
 
 #[test]
