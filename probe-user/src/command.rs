@@ -1,6 +1,8 @@
 //! The verbs, one a file: each wires observer, engine and sinks together and owns nothing but that.
 
+pub mod deliver;
 pub mod doctor;
+mod look;
 pub mod snapshot;
 pub mod watch;
 
@@ -16,6 +18,7 @@ pub fn run(command: &Command) -> Result<Exit> {
     match command {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
+        Command::Deliver(deliver) => deliver::run(deliver),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
 }

@@ -4,6 +4,7 @@
 //! output. The analysis itself is `probe-apic`'s; what is said, and when, is decided by its tracker and
 //! by [`trust`]; which VMs need another read, by [`pace`].
 
+pub mod deliveries;
 pub mod output;
 mod pace;
 mod trust;

@@ -5,7 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{escape::escape_line, identity::filter::NoSuchVm, kernel::obstacle::Obstacle, sink::OutputError};
+use crate::{
+    command::deliver::NothingToShow, escape::escape_line, identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle, sink::OutputError,
+};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,13 @@ fn judge(error: &anyhow::Error) -> (&'static str, &'static str, Exit) {
                 Exit::Usage,
             );
         }
+        if cause.is::<NothingToShow>() {
+            return (
+                "unobservable",
+                "try again if a VM was changing; a VM needs its local APICs in the kernel (QEMU: kernel-irqchip=on or split)",
+                Exit::CouldNotLook,
+            );
+        }
         if let Some(OutputError(source)) = cause.downcast_ref::<OutputError>() {
             let exit = if source.kind() == io::ErrorKind::BrokenPipe {
                 Exit::Done
@@ -126,6 +136,13 @@ mod tests {
         let (exit, text) = reported(output(io::ErrorKind::StorageFull));
         assert_eq!(exit, Exit::CouldNotLook);
         assert!(text.starts_with("error[output]: standard output cannot be written: "));
+    }
+
+    #[test]
+    fn vms_of_which_nothing_can_be_told_are_no_success() {
+        let (exit, text) = reported(NothingToShow);
+        assert_eq!(exit, Exit::CouldNotLook);
+        assert!(text.starts_with("error[unobservable]: "));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! VM changed; its state is read off the guest's path, once for all events that wait. After any loss every
 //! VM is read again. Canaries, this copy's or another's, are kept out.
 
+mod aims;
 mod canary;
 mod census;
 mod ingest;
 mod reading;
 mod registry;
+mod routes;
 mod sample;
 
 use std::{

@@ -1,10 +1,12 @@
 //! Everything that is printed: the only place that formats or serializes.
 //!
 //! Live output goes through [`Sink`] ([`text`], [`jsonl`]); a snapshot is written whole
-//! ([`snapshot_table`], [`snapshot_json`]). Text for people lives in [`phrase`], messages in [`message`].
+//! ([`snapshot_table`], [`snapshot_json`]), deliveries likewise ([`deliver_table`], [`deliver_json`]). Text for people lives in [`phrase`], messages in [`message`].
 //! Whatever a guest or an operator named passes [`escape`].
 
 pub mod convert;
+pub mod deliver_json;
+pub mod deliver_table;
 pub mod doctor;
 pub mod json;
 pub mod jsonl;

@@ -12,6 +12,7 @@ mod many;
 mod process;
 mod quiet;
 mod refusal;
+mod routes;
 mod rules;
 mod table;
 

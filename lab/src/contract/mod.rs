@@ -2,10 +2,12 @@
 //! errors, and a nullable field must be present. This holds the output to its contract from outside, so nothing
 //! here may be shared with ldrscope. Running ldrscope and reading its lines is for `tool`.
 
+mod deliver;
 mod event;
 mod finding;
 mod snapshot;
 
+pub use deliver::{Deliver, Delivery, Verdict};
 pub use event::{Event, EventKind, Line, LineError, Status, StatusKind, VmIdentity, parse_line};
 pub use finding::{Cause, Confidence, Effect, Evidence, Finding, Register, Route, Rule, Severity, Slot};
 pub use snapshot::{

@@ -8,11 +8,12 @@ use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_msi, kvm_pit_config};
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::GuestError;
+use super::irqchip::Irqchip;
 use super::lapic::{ApicReg, ICR_INIT, LapicPage, ldr};
 use super::layout::{self, CODE_SELECTOR, GDT, IDT, TICKS, TIMER_HANDLER, TIMER_VECTOR};
 use super::memory::GuestMemory;
 use super::program::{Op, assemble_timer_handler};
-use super::routing;
+use super::routing::{self, MsiRoute};
 use super::vcpu::Vcpu;
 
 /// A VM with its vCPUs. Dropping it ends the VM.
@@ -21,6 +22,7 @@ pub struct Guest {
     vcpus: Vec<Vcpu>,
     index_of: HashMap<u32, usize>,
     supported: CpuId,
+    irqchip: Irqchip,
     // Dropped after every descriptor of the VM that maps it.
     vm: VmFd,
     memory: GuestMemory,
@@ -34,8 +36,17 @@ impl Guest {
 
     /// A VM whose vCPUs are created in the order of `ids`, and no PIT.
     pub fn with_vcpu_ids(ids: impl IntoIterator<Item = u32>) -> Result<Self, GuestError> {
-        let mut guest = Self::empty()?;
+        let mut guest = Self::empty(Irqchip::Full)?;
         for id in ids {
+            guest.add_vcpu(id)?;
+        }
+        Ok(guest)
+    }
+
+    /// Like [`Guest::with_vcpus`], with the local APICs alone in KVM: PICs and IOAPIC would be the VMM's.
+    pub fn with_split_irqchip(count: u32) -> Result<Self, GuestError> {
+        let mut guest = Self::empty(Irqchip::Split)?;
+        for id in 0..count {
             guest.add_vcpu(id)?;
         }
         Ok(guest)
@@ -43,7 +54,7 @@ impl Guest {
 
     /// Like [`Guest::with_vcpus`], with a PIT wired to IOAPIC pin 2 as on every PC.
     pub fn with_timer(count: u32) -> Result<Self, GuestError> {
-        let mut guest = Self::empty()?;
+        let mut guest = Self::empty(Irqchip::Full)?;
         guest
             .vm
             .create_pit2(kvm_pit_config::default())
@@ -58,7 +69,7 @@ impl Guest {
         Ok(guest)
     }
 
-    fn empty() -> Result<Self, GuestError> {
+    fn empty(irqchip: Irqchip) -> Result<Self, GuestError> {
         let kvm = Kvm::new().map_err(GuestError::NoKvm)?;
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
@@ -66,8 +77,7 @@ impl Guest {
         let vm = kvm.create_vm().map_err(GuestError::kvm("KVM_CREATE_VM"))?;
         vm.set_tss_address(layout::TSS)
             .map_err(GuestError::kvm("KVM_SET_TSS_ADDR"))?;
-        vm.create_irq_chip()
-            .map_err(GuestError::kvm("KVM_CREATE_IRQCHIP"))?;
+        irqchip.create_in(&vm)?;
         let memory = GuestMemory::new()?;
         memory.attach(&vm)?;
         write_tables(&memory)?;
@@ -75,9 +85,22 @@ impl Guest {
             vcpus: Vec::new(),
             index_of: HashMap::new(),
             supported,
+            irqchip,
             vm,
             memory,
         })
+    }
+
+    /// Replaces the whole routing (`KVM_SET_GSI_ROUTING`): a PC's lines, where KVM has their controllers, and these
+    /// messages.
+    pub fn route_messages(&self, messages: &[MsiRoute]) -> Result<(), GuestError> {
+        let routing = match self.irqchip {
+            Irqchip::Full => routing::pc_with(messages)?,
+            Irqchip::Split => routing::messages(messages)?,
+        };
+        self.vm
+            .set_gsi_routing(&routing)
+            .map_err(GuestError::kvm("KVM_SET_GSI_ROUTING"))
     }
 
     /// Creates one more vCPU (hot-plug, if others have run already).

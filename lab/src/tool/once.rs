@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{ToolError, command, start};
-use crate::contract::Snapshot;
+use crate::contract::{Deliver, Snapshot};
 use crate::reap;
 
 /// A whole run, start-up and canary included, under emulation.
@@ -52,22 +52,48 @@ pub fn run_to_end(mut command: Command) -> Result<Outcome, ToolError> {
 
 /// `ldrscope snapshot --format json` with further arguments; anything but exit 0 and one document is an error.
 pub fn snapshot(args: &[&str]) -> Result<Snapshot, ToolError> {
-    let outcome = run_to_end(command(&[&["snapshot", "--format", "json"], args].concat()))?;
-    if !outcome.status.success() {
-        return Err(ToolError::Ended {
-            status: outcome.status.to_string(),
-            stderr: outcome.stderr,
-        });
-    }
-    let snapshot: Snapshot = serde_json::from_str(&outcome.stdout)
-        .map_err(|error| ToolError::Contract(format!("snapshot: {error}")))?;
-    if snapshot.schema != "ldrscope.snapshot.v1" {
-        return Err(ToolError::Contract(format!(
-            "snapshot: schema {:?}",
-            snapshot.schema
-        )));
-    }
+    let stdout = results(&["snapshot", "--format", "json"], args)?;
+    let snapshot: Snapshot = serde_json::from_str(&stdout).map_err(|error| broken("snapshot", error))?;
+    hold_schema(&snapshot.schema, "ldrscope.snapshot.v1")?;
     Ok(snapshot)
+}
+
+/// `ldrscope deliver --format json` with further arguments: a document a VM; anything but exit 0 is an error.
+pub fn deliver(args: &[&str]) -> Result<Vec<Deliver>, ToolError> {
+    let stdout = results(&["deliver", "--format", "json"], args)?;
+    stdout
+        .lines()
+        .map(|line| {
+            let deliver: Deliver = serde_json::from_str(line).map_err(|error| broken("deliver", error))?;
+            hold_schema(&deliver.schema, "ldrscope.deliver.v1")?;
+            Ok(deliver)
+        })
+        .collect()
+}
+
+/// The standard output of a command that ends with 0.
+fn results(verb: &[&str], args: &[&str]) -> Result<String, ToolError> {
+    let outcome = run_to_end(command(&[verb, args].concat()))?;
+    if outcome.status.success() {
+        return Ok(outcome.stdout);
+    }
+    Err(ToolError::Ended {
+        status: outcome.status.to_string(),
+        stderr: outcome.stderr,
+    })
+}
+
+fn broken(document: &str, error: serde_json::Error) -> ToolError {
+    ToolError::Contract(format!("{document}: {error}"))
+}
+
+fn hold_schema(schema: &str, wanted: &str) -> Result<(), ToolError> {
+    if schema == wanted {
+        return Ok(());
+    }
+    Err(ToolError::Contract(format!(
+        "schema {schema:?} where {wanted:?} is due"
+    )))
 }
 
 /// Reads a pipe to its end on a thread of its own.

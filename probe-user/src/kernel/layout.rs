@@ -170,6 +170,9 @@ fn optional(btf: &Btf<'_>, of: &'static str, path: &'static str) -> u32 {
     Struct::find(btf, of).map_or(ABSENT, |found| found.optional(path))
 }
 
+/// An entry of `kvm_irq_routing_table`.
+const ROUTE: &str = "kvm_kernel_irq_routing_entry";
+
 /// Resolves every member the kernel side reads.
 ///
 /// # Errors
@@ -224,6 +227,15 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         map_max_apic_id: map.scalar("max_apic_id", 4)?,
         map_slots: map.required("xapic_flat_map")?,
         map_physical: map.required("phys_map")?,
+        kvm_irq_routing: kvm.optional("irq_routing"),
+        routing_gsis: optional(btf, "kvm_irq_routing_table", "nr_rt_entries"),
+        routing_map: optional(btf, "kvm_irq_routing_table", "map"),
+        route_link: optional(btf, ROUTE, "link"),
+        route_gsi: optional(btf, ROUTE, "gsi"),
+        route_type: optional(btf, ROUTE, "type"),
+        route_address_lo: optional(btf, ROUTE, "msi.address_lo"),
+        route_address_hi: optional(btf, ROUTE, "msi.address_hi"),
+        route_data: optional(btf, ROUTE, "msi.data"),
         ..Layout::UNSET
     };
     Ok(Resolved {

@@ -5,7 +5,7 @@ use probe_apic::{
     cause::Cause,
     finding::{Confidence, Evidence, Finding},
     id::{Slot, VcpuIdx},
-    map::LogicalAndPhysicalMap,
+    map::{LogicalAndPhysicalMap, MapMode},
     observation::VcpuSample,
     vm::Vm,
 };
@@ -14,6 +14,7 @@ use super::message;
 use crate::{
     clock::WallClock,
     engine::{
+        deliveries::{Deliveries, Delivery},
         output::{Event, Status, StatusKind},
         view::{HostView, VmView},
     },
@@ -60,6 +61,32 @@ pub fn status(status: &Status, wall: WallClock) -> message::Status {
             StatusKind::Lost { records } => Some(records),
             StatusKind::Uncertain | StatusKind::Certain | StatusKind::VmGone => None,
         },
+    }
+}
+
+/// One VM's deliveries as one document.
+#[must_use]
+pub fn deliver(vm: &VmIdentity, deliveries: &Deliveries) -> message::Deliver {
+    message::Deliver {
+        schema: message::Deliver::SCHEMA,
+        vm: vm_ref(vm),
+        mode: map_mode(deliveries.mode),
+        destinations: deliveries.rows.iter().map(delivery).collect(),
+    }
+}
+
+/// The word for a map's mode; without one the map is NULL.
+#[must_use]
+pub fn map_mode(mode: Option<MapMode>) -> &'static str {
+    mode.map_or("none", MapMode::name)
+}
+
+fn delivery(delivery: &Delivery) -> message::Delivery {
+    message::Delivery {
+        dest: delivery.dest,
+        architecture: delivery.architecture.clone(),
+        kvm: delivery.kvm.clone(),
+        verdict: delivery.verdict.name(),
     }
 }
 
@@ -122,7 +149,7 @@ fn maps(vm: &Vm) -> message::Maps {
 fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
     let Some(map) = map else {
         return message::Map {
-            mode: "none",
+            mode: map_mode(None),
             slots: Vec::new(),
             physical: Vec::new(),
         };
@@ -130,7 +157,7 @@ fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
     // A published map can hold a vCPU that the sample does not: one that is being made or torn down.
     let owner = |idx: &VcpuIdx| vm.vcpu_id(*idx).map(|id| id.0);
     message::Map {
-        mode: map.mode.name(),
+        mode: map_mode(Some(map.mode)),
         slots: map
             .slots
             .iter()

@@ -65,6 +65,37 @@ impl Status {
     pub const SCHEMA: &'static str = "ldrscope.status.v1";
 }
 
+/// `ldrscope.deliver.v1`: who gets what is sent to each destination of one VM.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deliver {
+    /// Always [`Deliver::SCHEMA`].
+    pub schema: &'static str,
+    /// The VM.
+    pub vm: VmRef,
+    /// The mode of the map that KVM goes by.
+    pub mode: &'static str,
+    /// By destination, ascending.
+    pub destinations: Vec<Delivery>,
+}
+
+impl Deliver {
+    /// Name and number of the schema.
+    pub const SCHEMA: &'static str = "ldrscope.deliver.v1";
+}
+
+/// One destination.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delivery {
+    /// The destination field.
+    pub dest: u32,
+    /// Ids of the vCPUs that the architecture names, ascending.
+    pub architecture: Vec<u32>,
+    /// Ids of the vCPUs that KVM reaches, ascending.
+    pub kvm: Vec<u32>,
+    /// `ok`, `slow`, `lost`, `misrouted` or `partial`.
+    pub verdict: &'static str,
+}
+
 /// The observed host.
 #[derive(Clone, Debug, Serialize)]
 pub struct Host {

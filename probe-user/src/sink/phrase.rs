@@ -7,8 +7,19 @@ use probe_apic::{
     id::Slot,
 };
 
-use crate::escape::escape_line;
-use crate::identity::VmIdentity;
+use crate::{clock::WallClock, engine::view::HostView, escape::escape_line, identity::VmIdentity};
+
+/// The title of whatever shows a host: its kernel, its KVM, and when.
+#[must_use]
+pub fn host(host: &HostView<'_>, wall: WallClock) -> String {
+    let rules = host.map_rules.map_or("unknown", |rules| rules.name());
+    format!(
+        "kernel {}, kvm {}, map rules {rules}, at {}",
+        escape_line(&host.facts.kernel),
+        host.facts.kvm_vendor,
+        wall.human(host.taken_at)
+    )
+}
 
 /// `web (pid 42)`, safe to print.
 #[must_use]
@@ -20,9 +31,9 @@ pub fn vm(vm: &VmIdentity) -> String {
     }
 }
 
-/// Ascending numbers with runs of three or more joined: `0-15, 17`.
+/// Ascending numbers as runs: first and last of each.
 #[must_use]
-pub fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
+pub fn runs(numbers: impl IntoIterator<Item = u32>) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for number in numbers {
         match runs.last_mut() {
@@ -30,7 +41,13 @@ pub fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
             _ => runs.push((number, number)),
         }
     }
-    let words = runs.iter().map(|(first, last)| match last - first {
+    runs
+}
+
+/// Ascending numbers with runs of three or more joined: `0-15, 17`.
+#[must_use]
+pub fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
+    let words = runs(numbers).into_iter().map(|(first, last)| match last - first {
         0 => first.to_string(),
         1 => format!("{first}, {last}"),
         _ => format!("{first}-{last}"),

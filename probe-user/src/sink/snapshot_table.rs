@@ -31,14 +31,7 @@ const MAX_AIMS: usize = 8;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(out: &mut dyn Write, host: &HostView<'_>, wall: WallClock, style: Style) -> io::Result<()> {
-    let rules = host.map_rules.map_or("unknown", |rules| rules.name());
-    let title = format!(
-        "kernel {}, kvm {}, map rules {rules}, at {}",
-        escape_line(&host.facts.kernel),
-        host.facts.kvm_vendor,
-        wall.human(host.taken_at)
-    );
-    write!(out, "{}", style.paragraph("", "  ", &title))?;
+    write!(out, "{}", style.paragraph("", "  ", &phrase::host(host, wall)))?;
     if host.vms.is_empty() {
         writeln!(out, "\nThere is no VM on this host.")?;
     }

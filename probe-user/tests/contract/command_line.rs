@@ -45,6 +45,8 @@ fn wrong_usage_is_2_and_says_so_on_stderr() {
         &["watch", "--ring-size", "3MiB"],
         &["snapshot", "--format", "html"],
         &["snapshot", "--settle", "1s"],
+        &["deliver", "--dest", "256"],
+        &["deliver", "--dest", "9-1"],
     ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");

@@ -7,7 +7,9 @@ use ldrscope::{
     clock::WallClock,
     engine::{
         Engine,
+        deliveries::{Question, deliveries},
         output::{Output, Status, StatusKind},
+        view::VmView,
     },
     identity::VmIdentity,
     kernel::{
@@ -16,18 +18,18 @@ use ldrscope::{
         support::KernelSupport,
     },
     observer::Report,
-    sink::{Sink, doctor, jsonl::JsonLines, snapshot_json},
+    sink::{Sink, deliver_json, doctor, jsonl::JsonLines, snapshot_json},
 };
 use probe_apic::{
     cause::Task,
     id::{BootTime, VcpuId, VmId},
     map_rules::MapRules,
-    observation::{Irqchip, Observation, Touch, Touched},
+    observation::{Irqchip, Observation, Touch, Touched, VmSample},
     reg::Dfr,
 };
 use serde_json::Value;
 
-use crate::fixture::{MS, SETTLE, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen};
+use crate::fixture::{MS, SETTLE, UUID, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen};
 
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
 
@@ -187,6 +189,58 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
 }
 
 #[test]
+fn deliveries_hold_to_their_schema_whatever_the_vm_is() {
+    let every = |only_bad| Question {
+        destinations: (0..=255).collect(),
+        only_bad,
+    };
+    for rules in MapRules::ALL {
+        let mut engine = engine(rules, None);
+        for (vm, pid) in [(1, 100), (2, 200), (3, 300)] {
+            feed(&mut engine, 0, seen(vm, pid, 0));
+        }
+        let mut userspace = sample(2, MS, Vec::new(), rules);
+        userspace.irqchip = Irqchip::Userspace;
+        let mut null = sample(3, MS, healthy(4), rules);
+        null.published = None;
+        // A map that is not what the registers call for is believed at the second read.
+        let again = VmSample {
+            at: BootTime(100 * MS),
+            ..null.clone()
+        };
+        let reads = [sample(1, MS, bigsmp(16), rules), userspace, null, again];
+        feed(&mut engine, MS, reads.map(read));
+        let view = engine.view(BootTime(MS));
+        let documents = |only_bad| -> Vec<Option<Value>> {
+            let document = |vm: &VmView<'_>| {
+                let answer = deliveries(vm.vm, &every(only_bad))?;
+                let mut text = Vec::new();
+                deliver_json::write(&mut text, &[(vm.identity, answer)]).unwrap();
+                Some(serde_json::from_slice(&text).unwrap())
+            };
+            view.vms.iter().map(document).collect()
+        };
+        let [Some(bigsmp), None, Some(null)] = &documents(false)[..] else {
+            panic!("of two of three VMs something can be told");
+        };
+        hold(bigsmp);
+        hold(null);
+        assert_eq!(bigsmp["vm"]["uuid"], UUID);
+        assert_eq!(bigsmp["destinations"].as_array().unwrap().len(), 256);
+        assert_eq!(null["mode"], "none");
+        assert_eq!(
+            null["destinations"][5],
+            serde_json::json!({"dest": 5, "architecture": [0, 2], "kvm": [0, 2], "verdict": "slow"})
+        );
+        let bad = documents(true);
+        let bad = bad[0].as_ref().unwrap();
+        hold(bad);
+        let bad = bad["destinations"].as_array().unwrap();
+        assert!(bad.len() > 200 && bad.iter().all(|row| row["verdict"] != "ok"));
+    }
+}
+
+#[test]
 fn a_status_without_a_known_owner_holds_to_its_schema() {
     let status = Status {
         at: BootTime(0),
@@ -215,7 +269,8 @@ fn doctor_holds_to_its_schema_on_this_very_host() {
 
 #[test]
 fn what_two_schemas_define_under_one_name_is_the_same() {
-    let documents = ["ldrscope.event.v1", "ldrscope.snapshot.v1", "ldrscope.status.v1"].map(schema);
+    let names = ["deliver", "event", "snapshot", "status"];
+    let documents = names.map(|name| schema(&format!("ldrscope.{name}.v1")));
     for (name, definition) in documents.iter().flat_map(|one| one["$defs"].as_object().unwrap()) {
         for other in &documents {
             let theirs = &other["$defs"][name];

@@ -6,11 +6,12 @@ use ldrscope::{
     clock::WallClock,
     engine::{
         Engine,
+        deliveries::{Question, deliveries},
         output::{Event, Output, Status, StatusKind},
     },
     escape::is_unsafe,
     identity::VmIdentity,
-    sink::{Sink, snapshot_table, terminal::Style, text::Text},
+    sink::{Sink, deliver_table, snapshot_table, terminal::Style, text::Text},
 };
 use probe_apic::{
     cause::{Cause, Register, Route, Task},
@@ -218,6 +219,37 @@ fn snapshot_of_every_kind_of_vm() {
     ] {
         assert!(text.contains(part), "`{part}` is missing in\n{text}");
     }
+}
+
+#[test]
+fn deliveries_of_a_bad_and_of_a_good_vm() {
+    let mut engine = engine(MapRules::Overwrite, None);
+    for (vm, pid) in [(1, 100), (2, 200)] {
+        feed(&mut engine, 0, seen(vm, pid, 0));
+    }
+    let bad = sample(1, MS, bigsmp(16), MapRules::Overwrite);
+    let good = sample(2, MS, healthy(3), MapRules::Overwrite);
+    feed(&mut engine, MS, [bad, good].map(read));
+    golden("deliver", &deliveries_of(&engine, false));
+    golden("deliver-only-bad", &deliveries_of(&engine, true));
+}
+
+fn deliveries_of(engine: &Engine, only_bad: bool) -> String {
+    let question = Question {
+        destinations: (0..=255).collect(),
+        only_bad,
+    };
+    let view = engine.view(BootTime(MS));
+    let answers: Vec<_> = view
+        .vms
+        .iter()
+        .map(|vm| (vm.identity, deliveries(vm.vm, &question).unwrap()))
+        .collect();
+    let mut text = Vec::new();
+    deliver_table::write(&mut text, &view, &answers, WALL, NARROW).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    text
 }
 
 #[test]

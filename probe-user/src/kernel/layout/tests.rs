@@ -29,7 +29,7 @@ struct Row(
 /// kernels by bpftool. `arch.apic` and `arch.apic_base` of 5.10 moved by 16 between 5.10.223, which the reference
 /// describes, and the fixture's 5.10.262.
 #[rustfmt::skip]
-const ROWS: [Row; 29] = [
+const ROWS: [Row; 38] = [
     Row("kvm", "vm_list", "kvm", Must, |l| l.kvm_vm_list, [2384, 4472, 4472, 4472, 4456]),
     Row("kvm", "online_vcpus", "kvm", Must, |l| l.kvm_online_vcpus, [2368, 4456, 4456, 4456, 4440]),
     Row("kvm", "userspace_pid", "kvm", Must, |l| l.kvm_userspace_pid, [187_576, 40_408, 6976, 6984, 6936]),
@@ -59,6 +59,15 @@ const ROWS: [Row; 29] = [
     Row("kvm_apic_map", "xapic_flat_map", "", Must, |l| l.map_slots, [24, 24, 24, 24, 24]),
     Row("kvm_apic_map", "phys_map", "kvm_apic_map", Must, |l| l.map_physical, [536, 536, 536, 536, 536]),
     Row("xa_node", "slots", "xa_node", Must, |l| l.xa_node_slots, [40, 40, 40, 40, 40]),
+    Row("kvm", "irq_routing", "kvm", May, |l| l.kvm_irq_routing, [86_768, 39_480, 6784, 6792, 6720]),
+    Row("kvm_irq_routing_table", "nr_rt_entries", "kvm_irq_routing_table", May, |l| l.routing_gsis, [288, 288, 288, 288, 288]),
+    Row("kvm_irq_routing_table", "map", "kvm_irq_routing_table", May, |l| l.routing_map, [296, 296, 296, 296, 296]),
+    Row("kvm_kernel_irq_routing_entry", "link", "kvm_kernel_irq_routing_entry", May, |l| l.route_link, [ABSENT, 48, 48, 48, 64]),
+    Row("kvm_kernel_irq_routing_entry", "gsi", "kvm_kernel_irq_routing_entry", May, |l| l.route_gsi, [ABSENT, 0, 0, 0, 0]),
+    Row("kvm_kernel_irq_routing_entry", "type", "kvm_kernel_irq_routing_entry", May, |l| l.route_type, [ABSENT, 4, 4, 4, 4]),
+    Row("kvm_kernel_irq_routing_entry", "msi.address_lo", "", May, |l| l.route_address_lo, [ABSENT, 16, 16, 16, 16]),
+    Row("kvm_kernel_irq_routing_entry", "msi.address_hi", "", May, |l| l.route_address_hi, [ABSENT, 20, 20, 20, 20]),
+    Row("kvm_kernel_irq_routing_entry", "msi.data", "", May, |l| l.route_data, [ABSENT, 24, 24, 24, 24]),
 ];
 
 fn resolve_blobs(blobs: &Blobs) -> Result<Resolved, LayoutError> {

@@ -55,6 +55,7 @@ fn reading(vm: VmId, vcpus: usize) -> Reading {
         copy: Box::new(copy),
         vcpus: vec![bytemuck::Zeroable::zeroed(); vcpus],
         physical: Vec::new(),
+        routes: Vec::new(),
         steady: true,
     }
 }

@@ -11,6 +11,8 @@ use probe_apic::{
     vm::Vm,
 };
 
+use crate::sink::convert;
+
 /// A row's key: the cluster, and in flat mode the bit.
 type Row = (u8, Option<u8>);
 
@@ -55,7 +57,7 @@ pub(super) fn write(out: &mut dyn Write, vm: &Vm) -> io::Result<()> {
 }
 
 fn mode(map: Option<&LogicalAndPhysicalMap>) -> &'static str {
-    map.map_or("none", |map| map.mode.name())
+    convert::map_mode(map.map(|map| map.mode))
 }
 
 fn rows(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> BTreeMap<Row, Vec<String>> {

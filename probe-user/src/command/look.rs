@@ -1,0 +1,58 @@
+//! One look at everything that exists, for the verbs that print once and end: all that waits is taken in, and what was
+//! caught in the middle of a change is read again. What is made of it is left to the verb.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    clock,
+    engine::Engine,
+    kernel::obstacle::Obstacle,
+    observer::{Backlog, Observer, Report},
+};
+
+/// A VM whose registers change under the read is read again, this many times at most.
+const ATTEMPTS: u32 = 20;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Feeds `engine` with all VMs as they are now.
+///
+/// # Errors
+/// An [`Obstacle`] that came up since the observer was opened.
+pub(super) fn look(observer: &mut Observer, engine: &mut Engine) -> Result<()> {
+    let mut reports = Vec::new();
+    drain(observer, &mut reports)?;
+    for attempt in 0..ATTEMPTS {
+        let now = clock::now();
+        for report in reports.drain(..) {
+            engine.feed(report, now);
+        }
+        let torn = engine.unsettled();
+        if torn.is_empty() || attempt + 1 == ATTEMPTS {
+            break;
+        }
+        thread::sleep(PAUSE);
+        drain(observer, &mut reports)?;
+        for vm in torn {
+            observer.refresh(vm, &mut reports)?;
+        }
+    }
+    Ok(())
+}
+
+/// All that waits; of a host that never holds still, as much as comes in this many batches.
+fn drain(observer: &mut Observer, reports: &mut Vec<Report>) -> Result<(), Obstacle> {
+    const BATCHES: u32 = 100;
+    for _ in 0..BATCHES {
+        observer.drain(reports)?;
+        match observer.backlog() {
+            Backlog::None => break,
+            Backlog::More => {}
+            Backlog::Retry(retry_at) => thread::sleep(Duration::from_nanos(retry_at.since(clock::now()))),
+        }
+    }
+    Ok(())
+}
