@@ -1,40 +1,80 @@
 //! Who gets an interrupt: by the architecture, and by KVM through its map or its scan.
 //!
-//! Modelled are edge-triggered fixed interrupts of non-CPU sources (IOAPIC pins, MSIs) with a logical
-//! destination, which `kvm_irq_delivery_to_apic` (arch/x86/kvm/lapic.c, same logic 5.10 to 7.3) routes. AVIC's
-//! own logical table and MSIs already posted to a vCPU are not. What a broken destination amounts to is left
-//! to [`crate::severity`].
+//! Modelled are edge-triggered interrupts of non-CPU sources (IOAPIC pins, MSIs), fixed and lowest priority, with
+//! logical and physical destinations. AVIC's own logical table and MSIs already posted to a vCPU are not, nor are the
+//! redirection hint of an MSI, shorthands and what one vCPU sends another. What a broken destination amounts to is
+//! left to [`crate::severity`].
 
-use std::fmt;
+use crate::{map::LogicalAndPhysicalMap, map_rules::MapRules, observation::VcpuSample, vcpu_set::VcpuSet};
 
-use crate::{
-    map::{LogicalAndPhysicalMap, MapMode},
-    map_rules::MapRules,
-    observation::VcpuSample,
-    vcpu_set::VcpuSet,
-};
-
-mod lowest_priority;
+mod architecture;
+mod kvm;
 mod responders;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-pub(crate) use lowest_priority::Picked;
-use responders::Responders;
 pub use table::Deliveries;
+pub use verdict::Verdict;
+
+/// How a destination names APICs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DestinationMode {
+    /// By the bits of their logical IDs.
+    Logical,
+    /// By their APIC ID.
+    Physical,
+}
 
 /// Where an interrupt is sent.
+///
+/// A pin of the IOAPIC has 8 bits for it, and so has an MSI, unless userspace enabled 32-bit APIC IDs
+/// ([`Fabric::x2apic_format`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Destination {
-    /// Logical mode, the 8-bit destination field of an MSI or an IOAPIC pin.
-    Logical8(u8),
+pub struct Destination {
+    /// How it is read.
+    pub mode: DestinationMode,
+    /// The destination field, 32 bits.
+    pub id: u32,
 }
 
 impl Destination {
-    /// The broadcast destination of 8-bit fields.
-    pub const BROADCAST: Self = Self::Logical8(0xff);
+    /// The `id` of broadcast to xAPICs, in either mode (SDM vol. 3, "Broadcast/Self Delivery Mode").
+    pub const BROADCAST: u32 = 0xff;
+
+    /// The `id` of broadcast to x2APICs, in either mode (SDM vol. 3, "Destination Field in x2APIC Mode").
+    pub const X2APIC_BROADCAST: u32 = u32::MAX;
+
+    /// A logical destination.
+    #[must_use]
+    pub const fn logical(id: u32) -> Self {
+        let mode = DestinationMode::Logical;
+        Self { mode, id }
+    }
+
+    /// A physical destination.
+    #[must_use]
+    pub const fn physical(id: u32) -> Self {
+        let mode = DestinationMode::Physical;
+        Self { mode, id }
+    }
+
+    const fn is_broadcast(self) -> bool {
+        matches!(self.id, Self::BROADCAST | Self::X2APIC_BROADCAST)
+    }
+}
+
+/// Whether all that a destination names get an interrupt, or one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryMode {
+    /// Everyone.
+    Fixed,
+    /// One. KVM picks by the vector, as long as its parameter `vector_hashing` is on, as it is by default.
+    LowestPriority {
+        /// The vector, 0-255.
+        vector: u8,
+    },
 }
 
 /// The vCPUs and the map that an interrupt meets.
@@ -46,133 +86,50 @@ pub struct Fabric<'a> {
     pub map: Option<&'a LogicalAndPhysicalMap>,
     /// The generation of the KVM that looks it up.
     pub rules: MapRules,
+    /// `kvm->arch.x2apic_format`: MSIs have 32-bit destinations. Otherwise KVM takes bits 7:0 (`kvm_set_msi_irq`).
+    pub x2apic_format: bool,
     /// `kvm->arch.x2apic_broadcast_quirk_disabled`: x2APICs do not take 0xFF of an MSI as broadcast.
     pub broadcast_quirk_disabled: bool,
 }
 
-/// Whom KVM delivers to.
+/// What becomes of an interrupt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
-    /// The vCPUs whose IRR it sets.
-    pub vcpus: VcpuSet,
-    /// Whether it scanned all vCPUs rather than looking the destination up.
+pub struct Delivery {
+    /// The enabled vCPUs that the architecture names.
+    pub architecture: VcpuSet,
+    /// The vCPUs in whose IRR KVM sets the vector.
+    pub kvm: VcpuSet,
+    /// Whether KVM scanned all vCPUs rather than looking the destination up.
     pub scanned: bool,
+    /// How the two sets compare.
+    pub verdict: Verdict,
 }
 
-/// How KVM's delivery compares with the architecture's, for one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// The same vCPUs, or none by both.
-    Ok,
-    /// The same vCPUs, by a scan. Broadcast is never slow: every KVM scans for it.
-    Slow,
-    /// Nobody, though the architecture names somebody.
-    Lost,
-    /// Somebody whom the architecture does not name.
-    Misrouted,
-    /// Some of those whom the architecture names.
-    Partial,
-}
-
-impl Verdict {
-    /// The word of the JSON contract.
+impl Fabric<'_> {
+    /// What becomes of an interrupt to `dest`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Slow => "slow",
-            Self::Lost => "lost",
-            Self::Misrouted => "misrouted",
-            Self::Partial => "partial",
-        }
-    }
-
-    /// Whether the interrupt does not arrive where it should.
-    #[must_use]
-    pub const fn is_broken(self) -> bool {
-        matches!(self, Self::Lost | Self::Misrouted | Self::Partial)
+    pub fn deliver(&self, dest: Destination, mode: DeliveryMode) -> Delivery {
+        let architecture = architecture::named(self.vcpus, dest, self.broadcast_quirk_disabled);
+        let (kvm, scanned) = self.reach(dest, mode);
+        Delivery::new(architecture, kvm, scanned, dest, mode)
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The hardware- and software-enabled vCPUs that match `dest` under their own mode (SDM vol. 3, "Determining
-/// IPI Destination"; the DFR is read by bits 31:28, other models match nothing).
-#[must_use]
-pub fn architecture(vcpus: &[VcpuSample], broadcast_quirk_disabled: bool, dest: Destination) -> VcpuSet {
-    let Destination::Logical8(dest) = dest;
-    Responders::by_architecture(vcpus).answer_msi(dest, broadcast_quirk_disabled)
-}
-
-/// The vCPUs whose IRR KVM sets for `dest` (`kvm_apic_map_get_dest_lapic`, else the scan of
-/// `kvm_irq_delivery_to_apic`). Software-disabled vCPUs may match, but `__apic_accept_irq` refuses for them.
-#[must_use]
-pub fn kvm(fabric: &Fabric<'_>, dest: Destination) -> Reached {
-    let Destination::Logical8(dest) = dest;
-    match fabric.look_up(dest) {
-        LookUp::Scan => Reached {
-            vcpus: Responders::by_scan(fabric.vcpus).answer_msi(dest, fabric.broadcast_quirk_disabled),
-            scanned: true,
-        },
-        LookUp::Row(map) => Reached {
-            vcpus: Responders::by_map(fabric.vcpus, map).answer(dest),
-            scanned: false,
-        },
-        LookUp::Nobody => Reached {
-            vcpus: VcpuSet::new(),
-            scanned: false,
-        },
-    }
-}
-
-/// Compares `kvm`'s delivery to `dest` with the `architecture`'s.
-#[must_use]
-pub fn verdict(architecture: &VcpuSet, kvm: &Reached, dest: Destination) -> Verdict {
-    compare(
-        architecture,
-        &kvm.vcpus,
-        kvm.scanned && dest != Destination::BROADCAST,
-    )
-}
-
-fn compare(architecture: &VcpuSet, kvm: &VcpuSet, slow: bool) -> Verdict {
-    if !kvm.is_subset(architecture) {
-        Verdict::Misrouted
-    } else if kvm.is_empty() && !architecture.is_empty() {
-        Verdict::Lost
-    } else if kvm != architecture {
-        Verdict::Partial
-    } else if slow && !kvm.is_empty() {
-        Verdict::Slow
-    } else {
-        Verdict::Ok
-    }
-}
-
-/// What KVM does with a logical destination before it looks at any vCPU.
-enum LookUp<'a> {
-    /// Scans all vCPUs.
-    Scan,
-    /// Takes the vCPUs in the map's row.
-    Row(&'a LogicalAndPhysicalMap),
-    /// Drops it.
-    Nobody,
-}
-
-impl<'a> Fabric<'a> {
-    /// `kvm_apic_is_broadcast_dest` and `kvm_apic_map_get_logical_dest` for an interrupt without a source APIC.
-    fn look_up(&self, dest: u8) -> LookUp<'a> {
-        let Some(map) = self.map else { return LookUp::Scan };
-        let broadcast = dest == 0xff && !(self.broadcast_quirk_disabled && map.mode == MapMode::X2apic);
-        match map.mode {
-            _ if broadcast => LookUp::Scan,
-            MapMode::Flat | MapMode::Cluster | MapMode::X2apic => LookUp::Row(map),
-            MapMode::SwDisabled if self.rules.drops_when_sw_disabled() => LookUp::Nobody,
-            MapMode::SwDisabled | MapMode::Mixed | MapMode::Disabled => LookUp::Scan,
+impl Delivery {
+    fn new(
+        architecture: VcpuSet,
+        kvm: VcpuSet,
+        scanned: bool,
+        dest: Destination,
+        mode: DeliveryMode,
+    ) -> Self {
+        let slow = scanned && !dest.is_broadcast();
+        let verdict = Verdict::compare(&architecture, &kvm, slow, mode);
+        Self {
+            architecture,
+            kvm,
+            scanned,
+            verdict,
         }
     }
 }

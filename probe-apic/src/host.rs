@@ -3,7 +3,7 @@
 //! Routes each observation to its VM and says which VM is to be judged because of it. What a VM makes of an
 //! observation is left to [`crate::vm`], the judging to the caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     id::VmId,
@@ -19,26 +19,33 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Host {
     judging: Judging,
+    /// The rules that the host's KVM may follow, likeliest first.
+    possible: Vec<MapRules>,
     vms: BTreeMap<VmId, Vm>,
+    /// The VMs whose published map is not what the rules make of their registers.
+    contradicting: BTreeSet<VmId>,
 }
 
 impl Host {
-    /// A host without VMs, whose KVM follows `rules`; `None` while they are not known. Without rules there is
-    /// no rebuilt map and no finding that rests on one.
+    /// A host without VMs, whose KVM may follow any of the `possible` rules, likeliest first. The VMs' published
+    /// maps decide between them. Without any there is no rebuilt map and no finding that rests on one.
     #[must_use]
-    pub const fn new(rules: Option<MapRules>) -> Self {
+    pub fn new(possible: impl IntoIterator<Item = MapRules>) -> Self {
+        let possible: Vec<_> = possible.into_iter().collect();
         Self {
-            judging: Judging::Host(rules),
+            judging: Judging::Host(possible.first().copied()),
+            possible,
             vms: BTreeMap::new(),
+            contradicting: BTreeSet::new(),
         }
     }
 
-    /// A host whose VMs are judged as if its KVM followed `rules`: published maps are set aside.
+    /// The same host, but its VMs are judged as if its KVM followed `rules`: published maps are set aside.
     #[must_use]
-    pub const fn as_if(rules: MapRules) -> Self {
+    pub fn as_if(self, rules: MapRules) -> Self {
         Self {
             judging: Judging::AsIf(rules),
-            vms: BTreeMap::new(),
+            ..self
         }
     }
 
@@ -48,33 +55,44 @@ impl Host {
         self.judging.rules()
     }
 
-    /// Follows other rules from now on. Every VM has to be judged again. A host that judges as if by another
-    /// KVM's rules is not moved by what its own KVM turns out to follow.
-    pub fn set_rules(&mut self, rules: Option<MapRules>) {
-        let judging = Judging::Host(rules);
-        if matches!(self.judging, Judging::AsIf(_)) || judging == self.judging {
-            return;
-        }
-        self.judging = judging;
-        for vm in self.vms.values_mut() {
-            vm.judge_by(judging);
+    /// The rules that the host's KVM follows, as far as its published maps confirm them; `None` where they are not
+    /// known, or where a published map fits none.
+    #[must_use]
+    pub fn map_rules(&self) -> Option<MapRules> {
+        match self.judging {
+            Judging::Host(rules) => rules.filter(|_| self.contradicting.is_empty()),
+            Judging::AsIf(_) => self.possible.first().copied(),
         }
     }
 
+    /// The rules of another KVM that VMs are judged by in place of the host's own.
+    #[must_use]
+    pub const fn judged_as_if(&self) -> Option<MapRules> {
+        self.judging.as_if()
+    }
+
     /// Takes in an observation. Returns the VM that has to be judged (again), where there is one; a VM that is
-    /// gone is named a last time, and [`Host::vm`] does not find it any more.
+    /// gone is named a last time, and [`Host::vm`] does not find it any more. Where [`Host::rules`] are others than
+    /// before, every VM has to be judged again.
     pub fn apply(&mut self, observation: &Observation) -> Option<VmId> {
         match observation {
             Observation::VmSeen(seen) => {
                 self.vms.insert(seen.vm, Vm::new(seen, self.judging));
                 None
             }
-            Observation::VmGone(gone) => self.vms.remove(&gone.vm).map(|_| gone.vm),
+            Observation::VmGone(gone) => {
+                self.contradicting.remove(&gone.vm);
+                self.vms.remove(&gone.vm).map(|_| gone.vm)
+            }
             Observation::Touched(touched) => {
                 let vm = self.vms.get_mut(&touched.vm)?;
                 vm.touched(touched).then_some(touched.vm)
             }
-            Observation::Sample(sample) => self.vm_of(sample).sampled(sample).then_some(sample.vm),
+            Observation::Sample(sample) => {
+                let news = self.vm_of(sample).sampled(sample);
+                self.weigh(sample.vm);
+                news.then_some(sample.vm)
+            }
             Observation::Lost(lost) => self.vms.get_mut(&lost.vm)?.lost(lost.at).then_some(lost.vm),
         }
     }
@@ -89,6 +107,27 @@ impl Host {
         self.vms
             .entry(sample.vm)
             .or_insert_with(|| Vm::new(&found, self.judging))
+    }
+
+    /// Takes a VM's published map as evidence for the rules or against them.
+    fn weigh(&mut self, vm: VmId) {
+        if self.vms.get(&vm).and_then(Vm::agrees) != Some(false) {
+            self.contradicting.remove(&vm);
+        } else if self.contradicting.insert(vm) {
+            let fits_all = |rules: &MapRules| self.vms.values().all(|vm| vm.fits(*rules));
+            if let Some(rules) = self.possible.iter().copied().find(fits_all) {
+                self.follow(rules);
+            }
+        }
+    }
+
+    /// Judges by other rules of the host's own from now on.
+    fn follow(&mut self, rules: MapRules) {
+        self.judging = Judging::Host(Some(rules));
+        self.contradicting.clear();
+        for vm in self.vms.values_mut() {
+            vm.judge_by(self.judging);
+        }
     }
 
     /// One VM.

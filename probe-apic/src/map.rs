@@ -67,6 +67,13 @@ impl LogicalAndPhysicalMap {
         Some(self.slots[at].1)
     }
 
+    /// The vCPU that `phys_map` has under `id`.
+    #[must_use]
+    pub fn at_physical_id(&self, id: ApicId) -> Option<VcpuIdx> {
+        let at = self.physical.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        Some(self.physical[at].1)
+    }
+
     /// Whether a logical interrupt (broadcast aside) is looked up in this map rather than sought by a scan.
     /// What [`MapMode::SwDisabled`] means depends on the generation and is left to [`crate::delivery`].
     #[must_use]

@@ -4,7 +4,8 @@
 
 use crate::{
     aim::Aim,
-    delivery::{Deliveries, Fabric},
+    apicv::Inhibits,
+    delivery::{Deliveries, DestinationMode, Fabric},
     finding::Confidence,
     history::{History, News},
     id::{BootTime, VcpuId, VcpuIdx, VmId},
@@ -34,6 +35,13 @@ impl Judging {
     pub(crate) const fn rules(self) -> Option<MapRules> {
         match self {
             Self::Host(rules) => rules,
+            Self::AsIf(rules) => Some(rules),
+        }
+    }
+
+    pub(crate) const fn as_if(self) -> Option<MapRules> {
+        match self {
+            Self::Host(_) => None,
             Self::AsIf(rules) => Some(rules),
         }
     }
@@ -184,6 +192,15 @@ impl Vm {
         }
     }
 
+    /// Whether what KVM published can have come about by `rules`.
+    pub(crate) fn fits(&self, rules: MapRules) -> bool {
+        let sample = self
+            .sample
+            .as_ref()
+            .filter(|sample| sample.irqchip != Irqchip::Userspace);
+        sample.is_none_or(|sample| agreement::rebuild_and_compare(sample, rules).1 != Some(false))
+    }
+
     /// Whether a divergence was seen that another read has to confirm.
     #[must_use]
     pub const fn disputed(&self) -> bool {
@@ -286,6 +303,12 @@ impl Vm {
         self.rebuild.as_ref()?.map.as_ref()
     }
 
+    /// The rules of another KVM that it is judged by in place of its host's.
+    #[must_use]
+    pub const fn as_if(&self) -> Option<MapRules> {
+        self.judging.as_if()
+    }
+
     /// The rules it is judged by.
     #[must_use]
     pub const fn rules(&self) -> Option<MapRules> {
@@ -319,10 +342,11 @@ impl Vm {
         self.aims().iter().filter(|aim| aim.logical)
     }
 
-    /// `apicv_inhibit_reasons`, bits as the running kernel numbers them.
+    /// Why KVM does without APICv or AVIC for it, on the host that it runs on.
     #[must_use]
-    pub fn apicv_inhibits(&self) -> u64 {
-        self.sample.as_ref().map_or(0, |sample| sample.apicv_inhibits)
+    pub fn inhibits(&self) -> &Inhibits {
+        const NONE: &Inhibits = &Inhibits::NONE;
+        self.sample.as_ref().map_or(NONE, |sample| &sample.apicv_inhibits)
     }
 
     /// Whether userspace uses 32-bit APIC IDs.
@@ -366,19 +390,19 @@ impl Vm {
         // Under unknown rules a map of mode sw-disabled may be scanned or dropped: nobody has a logical ID
         // then, so the two reach the same vCPUs.
         let rules = self.rules().unwrap_or(MapRules::ConflictDisables);
-        let broadcast_quirk_disabled = self.broadcast_quirk_disabled();
         Some(Fabric {
             vcpus: self.vcpus(),
             map,
             rules,
-            broadcast_quirk_disabled,
+            x2apic_format: self.x2apic_format(),
+            broadcast_quirk_disabled: self.broadcast_quirk_disabled(),
         })
     }
 
-    /// Who gets what, for every 8-bit logical destination; `None` where the map in use is not known.
+    /// Who gets what, for every 8-bit destination of a mode; `None` where the map in use is not known.
     #[must_use]
-    pub fn deliveries(&self) -> Option<Deliveries> {
-        self.fabric().map(|fabric| Deliveries::compute(&fabric))
+    pub fn deliveries(&self, mode: DestinationMode) -> Option<Deliveries> {
+        self.fabric().map(|fabric| Deliveries::compute(&fabric, mode))
     }
 }
 

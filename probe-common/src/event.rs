@@ -76,7 +76,8 @@ pub mod kind {
     pub const VCPU_BORN: u16 = 3;
     /// KVM published a new map (`kvm_make_scan_ioapic_request` with a map pointer not seen before).
     pub const RECALCULATED: u16 = 4;
-    /// IOAPIC pins or MSI routes changed (the same function with the map unchanged, or its `_mask` variant).
+    /// IOAPIC pins or MSI routes changed (the same function with the map unchanged, its `_mask` variant, or
+    /// `kvm_arch_irq_routing_update`).
     pub const ROUTES_CHANGED: u16 = 5;
     /// A route other than a guest's write was entered; see [`super::route`].
     pub const ENTERED: u16 = 6;

@@ -85,11 +85,27 @@ pub struct Layout {
     pub map_slots: u32,
     /// `kvm_apic_map.phys_map`.
     pub map_physical: u32,
-    /// Reserved, 0.
-    pub reserved: u32,
+    /// `kvm.irq_routing`, optional; without it and every one of the following no route is read.
+    pub kvm_irq_routing: u32,
+    /// `kvm_irq_routing_table.nr_rt_entries` (4 bytes), optional.
+    pub routing_gsis: u32,
+    /// `kvm_irq_routing_table.map` (one `struct hlist_head` a GSI), optional.
+    pub routing_map: u32,
+    /// `kvm_kernel_irq_routing_entry.link`, optional.
+    pub route_link: u32,
+    /// `kvm_kernel_irq_routing_entry.gsi` (4 bytes), optional.
+    pub route_gsi: u32,
+    /// `kvm_kernel_irq_routing_entry.type` (4 bytes), optional.
+    pub route_type: u32,
+    /// `kvm_kernel_irq_routing_entry.msi.address_lo` (4 bytes), optional.
+    pub route_address_lo: u32,
+    /// `kvm_kernel_irq_routing_entry.msi.address_hi` (4 bytes), optional.
+    pub route_address_hi: u32,
+    /// `kvm_kernel_irq_routing_entry.msi.data` (4 bytes), optional.
+    pub route_data: u32,
 }
 }
-assert_size!(Layout, 24 + 36 * 4);
+assert_size!(Layout, 24 + 44 * 4);
 
 impl Layout {
     /// What the object holds before the loader overrides it. The programs refuse to run on it, since
@@ -133,6 +149,14 @@ impl Layout {
         map_max_apic_id: 0,
         map_slots: 0,
         map_physical: 0,
-        reserved: 0,
+        kvm_irq_routing: 0,
+        routing_gsis: 0,
+        routing_map: 0,
+        route_link: 0,
+        route_gsi: 0,
+        route_type: 0,
+        route_address_lo: 0,
+        route_address_hi: 0,
+        route_data: 0,
     };
 }

@@ -1,5 +1,5 @@
 //! The window: a block of memory shared with the kernel side, into which a program run on demand copies
-//! one VM, or one stretch of KVM's list of VMs.
+//! one VM, one stretch of a VM's interrupt routes, or one stretch of KVM's list of VMs.
 //!
 //! A read never touches a guest's path and never competes with the ring buffer: the caller owns the
 //! window, asks for one copy, and has it when the call returns.
@@ -14,6 +14,8 @@ pub const SLOTS: usize = 64;
 pub const PHYSICAL: usize = 256;
 /// VMs that one stretch of the list holds.
 pub const VMS: usize = 64;
+/// GSIs whose routes one copy holds.
+pub const ROUTES: usize = 256;
 /// Pins of the in-kernel IOAPIC (`KVM_IOAPIC_NUM_PINS`).
 pub const PINS: usize = 24;
 /// Bytes kept of a VM's name in debugfs ("PID-FD").
@@ -146,6 +148,52 @@ assert_size!(
 );
 
 record! {
+/// What one GSI leads to. A GSI of the interrupt controllers may lead to several pins, of which this is one; an MSI
+/// is always the only route of its GSI (`setup_routing_entry`, virt/kvm/irqchip.c).
+pub struct Route {
+    /// Address of the list node in its `struct kvm_kernel_irq_routing_entry`. 0 where the GSI leads nowhere: then the
+    /// rest means nothing.
+    pub node: u64,
+    /// The entry's own GSI.
+    pub gsi: u32,
+    /// `KVM_IRQ_ROUTING_*`: 1 a pin, 2 an MSI, others.
+    pub kind: u32,
+    /// MSI: lower half of the message address.
+    pub address_lo: u32,
+    /// MSI: upper half of the message address.
+    pub address_hi: u32,
+    /// MSI: message data.
+    pub data: u32,
+    /// 0 where every read succeeded; otherwise error codes, OR-ed together.
+    pub failed: u32,
+}
+}
+assert_size!(Route, 8 + 6 * 4);
+
+record! {
+/// A stretch of a VM's routes (`KVM_SET_GSI_ROUTING`).
+pub struct RouteCopy {
+    /// [`crate::ABI_VERSION`].
+    pub abi: u16,
+    /// 1 where the copy was made of one table, by a VM that was still on KVM's list afterwards.
+    pub made: u16,
+    /// GSIs of the whole table; 0 where there is none, or the kernel's types do not tell where.
+    pub gsis: u32,
+    /// GSI of the first route in `routes`.
+    pub first: u32,
+    /// 0 where the table could be read; otherwise an error code.
+    pub failed: u32,
+    /// Birth number of the VM; 0 where it is not known (any more).
+    pub generation: u64,
+    /// `kvm->irq_routing`.
+    pub table: u64,
+    /// By GSI.
+    pub routes: [Route; ROUTES],
+}
+}
+assert_size!(RouteCopy, 16 + 16 + 32 * 256);
+
+record! {
 /// A stretch of KVM's list of VMs.
 pub struct ListCopy {
     /// [`crate::ABI_VERSION`].
@@ -171,6 +219,8 @@ record! {
 pub struct Window {
     /// Filled by the program that copies a VM.
     pub vm: VmCopy,
+    /// Filled by the program that copies routes.
+    pub routes: RouteCopy,
     /// Filled by the program that walks the list.
     pub list: ListCopy,
 }

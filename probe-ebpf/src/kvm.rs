@@ -39,6 +39,13 @@ pub(crate) fn read<T: Copy>(from: u64) -> Option<T> {
     Some(unsafe { value.assume_init() })
 }
 
+/// Reads into a place of the window; 0 or an error code.
+#[inline(always)]
+pub(crate) fn fetch<T>(to: &mut T, from: u64) -> u32 {
+    // SAFETY: the destination is a whole T.
+    unsafe { copy((&raw mut *to).cast(), size_of::<T>() as u32, from) as u32 }
+}
+
 /// `struct kvm *`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kvm(u64);

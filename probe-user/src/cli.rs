@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
+use probe_apic::map_rules::MapRules;
 
 pub use value::Destinations;
 
@@ -27,6 +28,7 @@ Examples:
   sudo ldrscope watch                        findings of every VM, as they come and go
   sudo ldrscope watch --vm web --format jsonl | jq .finding.summary
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
+  sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
@@ -115,9 +117,9 @@ pub struct Snapshot {
     #[arg(long, value_enum, default_value_t = SnapshotFormat::Table)]
     pub format: SnapshotFormat,
 
-    /// Show only the VM with this name, UUID or process id
-    #[arg(long, value_name = "NAME|UUID|PID")]
-    pub vm: Option<String>,
+    /// Which VMs, and by whose rules.
+    #[command(flatten)]
+    pub subject: Subject,
 
     /// How to observe.
     #[command(flatten)]
@@ -132,9 +134,9 @@ pub struct Deliver {
     #[arg(long, value_enum, default_value_t = DeliverFormat::Table)]
     pub format: DeliverFormat,
 
-    /// Show only the VM with this name, UUID or process id
-    #[arg(long, value_name = "NAME|UUID|PID")]
-    pub vm: Option<String>,
+    /// Which VMs, and by whose rules.
+    #[command(flatten)]
+    pub subject: Subject,
 
     /// Show only these destinations, decimal or 0x...: N, N-M, or a list with commas [default: 0-255]
     #[arg(long, value_name = "LIST", value_parser = value::destinations)]
@@ -160,6 +162,19 @@ pub struct Doctor {
     /// Look at this BTF file in place of the kvm module's own
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
+}
+
+/// What the verbs share that look once and judge.
+#[derive(Debug, Args)]
+pub struct Subject {
+    /// Show only the VM with this name, UUID or process id
+    #[arg(long, value_name = "NAME|UUID|PID")]
+    pub vm: Option<String>,
+
+    /// Judge as another KVM would that had the same registers, as after a live migration: by map rules
+    /// (keep-disabled, overwrite, conflict-disables) or a mainline version such as 6.1
+    #[arg(long, value_name = "RULES|VERSION")]
+    pub as_kvm: Option<MapRules>,
 }
 
 /// What the verbs that look share.

@@ -16,6 +16,7 @@ use probe_apic::{
     finding::Confidence,
     host::Host,
     id::{BootTime, VmId},
+    map_rules::MapRules,
     observation::{Lost, Observation},
     rules::judge,
     tracker::Tracker,
@@ -62,7 +63,7 @@ impl Engine {
         processes: Box<dyn ProcessSource>,
     ) -> Self {
         Self {
-            host: Host::new(facts.map_rules),
+            host: Host::new(facts.possible_rules.iter().copied()),
             facts,
             tracker: Tracker::new(settle_nanos),
             filter,
@@ -71,6 +72,18 @@ impl Engine {
             pace: Pace::default(),
             trust: Trust::default(),
             ready: Vec::new(),
+        }
+    }
+
+    /// The same engine, but VMs are judged as if the host's KVM followed `rules`, where there are any.
+    #[must_use]
+    pub fn as_kvm(self, rules: Option<MapRules>) -> Self {
+        match rules {
+            Some(rules) => Self {
+                host: self.host.as_if(rules),
+                ..self
+            },
+            None => self,
         }
     }
 
@@ -128,6 +141,8 @@ impl Engine {
         HostView {
             taken_at: now,
             facts: &self.facts,
+            map_rules: self.host.map_rules(),
+            as_kvm: self.host.judged_as_if(),
             vms: vms.collect(),
         }
     }
@@ -148,6 +163,12 @@ impl Engine {
         self.filter.check(self.identities.values())
     }
 
+    /// The map rules that the host's KVM follows; `None` where they are unknown.
+    #[must_use]
+    pub fn map_rules(&self) -> Option<MapRules> {
+        self.host.map_rules()
+    }
+
     /// How many VMs the filter lets pass.
     #[must_use]
     pub fn watched(&self) -> usize {
@@ -164,7 +185,12 @@ impl Engine {
         // A VM whose creation failed was seen but never read: nobody is to hear of its end.
         let ended_unread = matches!(observation, Observation::VmGone(gone)
             if self.host.vm(&gone.vm).is_some_and(|vm| !vm.sampled_yet()));
-        if let Some(vm) = self.host.apply(observation) {
+        let rules = self.host.rules();
+        let news = self.host.apply(observation);
+        if self.host.rules() != rules {
+            self.judge_all(now);
+        }
+        if let Some(vm) = news {
             if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
@@ -176,6 +202,13 @@ impl Engine {
         if let Observation::Sample(sample) = observation {
             let disputed = self.host.vm(&sample.vm).is_some_and(Vm::disputed);
             self.pace.recheck(sample.vm, disputed, now);
+        }
+    }
+
+    fn judge_all(&mut self, now: BootTime) {
+        let vms: Vec<VmId> = self.host.vms().map(Vm::id).collect();
+        for vm in vms {
+            self.judge(vm, now);
         }
     }
 

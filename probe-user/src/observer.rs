@@ -4,15 +4,16 @@
 //! VM changed; its state is read off the guest's path, once for all events that wait. After any loss every
 //! VM is read again. Canaries, this copy's or another's, are kept out.
 
+mod aims;
 mod canary;
 mod census;
 mod ingest;
 mod reading;
 mod registry;
+mod routes;
 mod sample;
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
@@ -86,12 +87,11 @@ pub struct HostFacts {
     pub kernel: String,
     /// `amd`, `intel` or `unknown`.
     pub kvm_vendor: String,
-    /// The map rules, `None` where unknown.
-    pub map_rules: Option<MapRules>,
+    /// The map rules that the kernel's types and the canary leave, likeliest first; the published maps of VMs may
+    /// leave fewer ([`probe_apic::host::Host::host_rules`]).
+    pub possible_rules: Vec<MapRules>,
     /// The hook set as chosen: `cold` or `precise`.
     pub hooks: &'static str,
-    /// Bit of `apicv_inhibit_reasons` -> lower-case name.
-    pub inhibit_names: BTreeMap<u32, String>,
 }
 
 /// What the observer reports.
@@ -169,22 +169,27 @@ impl Observer {
         let mut probe = Probe::load(probe_options, &resolved.layout, &symbols)
             .map_err(|obstacle| preflight::explain(obstacle, &support))?;
         let mut early = Vec::new();
-        let map_rules = if options.canary {
-            canary::prove(&mut probe, resolved.map_mode, precise, &mut early)?
+        let possible_rules = if options.canary {
+            canary::prove(&mut probe, &resolved.encoding, precise, &mut early)?
         } else {
-            resolved.map_mode.likely_rules()
+            resolved.encoding.map_mode.possible_rules().to_vec()
         };
+        if possible_rules.is_empty() {
+            log::warn!(
+                "KVM's maps of the test VM follow no map rules that ldrscope knows: it shows registers and published maps, and judges by \
+                 those alone"
+            );
+        }
         let facts = HostFacts {
             kernel: support.release,
             kvm_vendor: support.vendor.name().to_owned(),
-            map_rules: Some(map_rules),
+            possible_rules,
             hooks: if precise { "precise" } else { "cold" },
-            inhibit_names: resolved.inhibit_names,
         };
         Ok(Self {
             probe,
             facts,
-            registry: Registry::new(resolved.map_mode),
+            registry: Registry::new(resolved.encoding),
             early,
             more: false,
             dropped: 0,

@@ -13,6 +13,7 @@ mod oracle;
 mod process;
 mod quiet;
 mod refusal;
+mod routes;
 mod rules;
 mod table;
 

@@ -4,7 +4,7 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, oracle, process, quiet, refusal,
+    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, oracle, process, quiet, refusal, routes,
     rules,
 };
 use crate::host::{MapRules, Series};
@@ -141,6 +141,8 @@ const TABLE: &[Entry] = &[
     Entry::both("multi-bit", rules::multi_bit),
     Entry::both("ldr-unset", rules::ldr_unset),
     Entry::both("map-disabled", rules::map_disabled).only(MapRules::ConflictDisables),
+    Entry::both("msi-route", routes::aimed),
+    Entry::both("msi-route-split", routes::aimed_past_split_irqchip),
     Entry::both("set-lapic", attribution::set_lapic).on(&[&ORDINARY, &TWO_CPUS]),
     Entry::both("init-route", attribution::init),
     Entry::both("reset-cause", attribution::reset).only(MapRules::ConflictDisables),

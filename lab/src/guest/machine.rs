@@ -9,12 +9,13 @@ use kvm_bindings::{CpuId, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES, kvm_enable_
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::GuestError;
+use super::irqchip::Irqchip;
 use super::lapic::{ApicReg, ICR_INIT, LapicPage, ldr};
 use super::layout::{self, CODE_SELECTOR, GDT, IDT, TICKS, TIMER_HANDLER, TIMER_VECTOR};
 use super::memory::GuestMemory;
 use super::msi::Msi;
 use super::program::{Op, assemble_timer_handler};
-use super::routing;
+use super::routing::{self, MsiRoute};
 use super::vcpu::Vcpu;
 
 /// What KVM supports, asked once: on an emulated host that takes as long as to make a vCPU.
@@ -26,6 +27,7 @@ pub struct Guest {
     vcpus: Vec<Vcpu>,
     index_of: HashMap<u32, usize>,
     supported: &'static CpuId,
+    irqchip: Irqchip,
     // Dropped after every descriptor of the VM that maps it.
     vm: VmFd,
     /// Mapped when guest code first runs: a guest that only the VMM touches needs none, and is made sooner.
@@ -40,8 +42,17 @@ impl Guest {
 
     /// A VM whose vCPUs are created in the order of `ids`, and no PIT.
     pub fn with_vcpu_ids(ids: impl IntoIterator<Item = u32>) -> Result<Self, GuestError> {
-        let mut guest = Self::empty()?;
+        let mut guest = Self::empty(Irqchip::Full)?;
         for id in ids {
+            guest.add_vcpu(id)?;
+        }
+        Ok(guest)
+    }
+
+    /// Like [`Guest::with_vcpus`], with the local APICs alone in KVM: PICs and IOAPIC would be the VMM's.
+    pub fn with_split_irqchip(count: u32) -> Result<Self, GuestError> {
+        let mut guest = Self::empty(Irqchip::Split)?;
+        for id in 0..count {
             guest.add_vcpu(id)?;
         }
         Ok(guest)
@@ -49,7 +60,7 @@ impl Guest {
 
     /// Like [`Guest::with_vcpus`], with a PIT wired to IOAPIC pin 2 as on every PC.
     pub fn with_timer(count: u32) -> Result<Self, GuestError> {
-        let mut guest = Self::empty()?;
+        let mut guest = Self::empty(Irqchip::Full)?;
         guest
             .vm
             .create_pit2(kvm_pit_config::default())
@@ -65,7 +76,7 @@ impl Guest {
     }
 
     /// A VM without vCPUs.
-    pub fn empty() -> Result<Self, GuestError> {
+    pub fn empty(irqchip: Irqchip) -> Result<Self, GuestError> {
         let kvm = Kvm::new().map_err(GuestError::NoKvm)?;
         let supported = match SUPPORTED.get() {
             Some(supported) => supported,
@@ -79,12 +90,12 @@ impl Guest {
         let vm = kvm.create_vm().map_err(GuestError::kvm("KVM_CREATE_VM"))?;
         vm.set_tss_address(layout::TSS)
             .map_err(GuestError::kvm("KVM_SET_TSS_ADDR"))?;
-        vm.create_irq_chip()
-            .map_err(GuestError::kvm("KVM_CREATE_IRQCHIP"))?;
+        irqchip.create_in(&vm)?;
         Ok(Self {
             vcpus: Vec::new(),
             index_of: HashMap::new(),
             supported,
+            irqchip,
             vm,
             memory: None,
         })
@@ -100,6 +111,18 @@ impl Guest {
         self.vm
             .enable_cap(&cap)
             .map_err(GuestError::kvm("KVM_ENABLE_CAP"))
+    }
+
+    /// Replaces the whole routing (`KVM_SET_GSI_ROUTING`): a PC's lines, where KVM has their controllers, and these
+    /// messages.
+    pub fn route_messages(&self, messages: &[MsiRoute]) -> Result<(), GuestError> {
+        let routing = match self.irqchip {
+            Irqchip::Full => routing::pc_with(messages)?,
+            Irqchip::Split => routing::messages(messages)?,
+        };
+        self.vm
+            .set_gsi_routing(&routing)
+            .map_err(GuestError::kvm("KVM_SET_GSI_ROUTING"))
     }
 
     /// Creates one more vCPU (hot-plug, if others have run already).

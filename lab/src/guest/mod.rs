@@ -3,6 +3,7 @@
 //! KVM's own irqchip and PIT. What guests do is in `scenario` and `cases`; watching them is for ldrscope.
 
 mod error;
+mod irqchip;
 pub mod lapic;
 pub mod layout;
 mod machine;
@@ -13,7 +14,8 @@ mod routing;
 mod vcpu;
 
 pub use error::GuestError;
+pub use irqchip::Irqchip;
 pub use machine::Guest;
 pub use msi::{Delivery, Msi};
 pub use program::Op;
-pub use routing::TIMER_PIN;
+pub use routing::{MsiRoute, TIMER_PIN};

@@ -5,7 +5,7 @@ use kvm_bindings::{KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, KVM_X2APIC_API_USE_32
 
 use super::state::{State, Step};
 use crate::guest::lapic::{ApicMode, ApicReg, MSR_APIC_BASE};
-use crate::guest::{Guest, GuestError, Op};
+use crate::guest::{Guest, GuestError, Irqchip, Op};
 
 /// What is done at once: a step, or several of one vCPU that are one `KVM_SET_LAPIC` or one guest program.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ enum Act {
 
 /// Makes the VM of `state`.
 pub(super) fn build(state: &State) -> Result<Guest, GuestError> {
-    let mut guest = Guest::empty()?;
+    let mut guest = Guest::empty(Irqchip::Full)?;
     for act in acts(&state.0) {
         match act {
             Act::X2apicApi(flags) => guest.enable_x2apic_api(flags)?,

@@ -1,35 +1,54 @@
-//! Truth tables of delivery, and property tests against matchers written apart from the crate's own.
-
-use proptest::prelude::*;
+//! Truth tables of delivery; properties are in [`properties`].
 
 use super::*;
 use crate::{
-    fixture::{bigsmp, clean_flat, cluster, disable, flat, vcpu, with, x2apic},
-    id::VcpuIdx,
-    lapic::Lapic,
+    fixture::{bigsmp, clean_flat, cluster, disable, flat, with, x2apic},
+    id::{VcpuId, VcpuIdx},
+    map::RebuiltMap,
     rebuild::rebuild,
-    reg::{ApicBase, Dfr, Ldr, Svr},
+    reg::{ApicBase, Dfr, Ldr},
 };
+
+mod properties;
 
 fn set(members: &[u32]) -> VcpuSet {
     members.iter().copied().map(VcpuIdx).collect()
 }
 
-/// Who should get `dest`, who gets it, and the verdict.
-fn deliver(vcpus: &[VcpuSample], rules: MapRules, dest: u8) -> (Vec<u32>, Vec<u32>, Verdict) {
-    let map = rebuild(vcpus, false, rules).map;
-    let fabric = Fabric {
+fn fabric<'a>(vcpus: &'a [VcpuSample], map: Option<&'a RebuiltMap>, rules: MapRules) -> Fabric<'a> {
+    Fabric {
         vcpus,
-        map: map.as_ref(),
+        map,
         rules,
+        x2apic_format: false,
         broadcast_quirk_disabled: false,
-    };
-    let dest = Destination::Logical8(dest);
-    let architecture = architecture(vcpus, false, dest);
-    let kvm = kvm(&fabric, dest);
-    let verdict = verdict(&architecture, &kvm, dest);
+    }
+}
+
+/// Who should get what is sent to `dest`, who gets it, and the verdict.
+fn send(
+    vcpus: &[VcpuSample],
+    rules: MapRules,
+    dest: Destination,
+    mode: DeliveryMode,
+) -> (Vec<u32>, Vec<u32>, Verdict) {
+    let map = rebuild(vcpus, false, rules).map;
+    let delivery = fabric(vcpus, map.as_ref(), rules).deliver(dest, mode);
     let numbers = |set: &VcpuSet| set.iter().map(|idx| idx.0).collect();
-    (numbers(&architecture), numbers(&kvm.vcpus), verdict)
+    (
+        numbers(&delivery.architecture),
+        numbers(&delivery.kvm),
+        delivery.verdict,
+    )
+}
+
+/// The same of a fixed interrupt to a logical destination.
+fn deliver(vcpus: &[VcpuSample], rules: MapRules, dest: u32) -> (Vec<u32>, Vec<u32>, Verdict) {
+    send(vcpus, rules, Destination::logical(dest), DeliveryMode::Fixed)
+}
+
+fn lowest(vector: u8) -> DeliveryMode {
+    DeliveryMode::LowestPriority { vector }
 }
 
 #[test]
@@ -136,13 +155,10 @@ fn unset_mode_is_scanned_before_6_3_and_dropped_after() {
     let vcpus = [flat(0, 0)];
     for rules in MapRules::ALL {
         let map = rebuild(&vcpus, false, rules).map;
-        let fabric = Fabric {
-            vcpus: &vcpus,
-            map: map.as_ref(),
-            rules,
-            broadcast_quirk_disabled: false,
-        };
-        let scanned = kvm(&fabric, Destination::Logical8(1)).scanned;
+        let fabric = fabric(&vcpus, map.as_ref(), rules);
+        let scanned = fabric
+            .deliver(Destination::logical(1), DeliveryMode::Fixed)
+            .scanned;
         assert_eq!(scanned, rules != MapRules::ConflictDisables, "{rules}");
     }
 }
@@ -175,22 +191,16 @@ fn without_the_quirk_255_is_an_ordinary_destination_of_x2apics() {
     for rules in MapRules::ALL {
         let map = rebuild(&vcpus, false, rules).map;
         let fabric = Fabric {
-            vcpus: &vcpus,
-            map: map.as_ref(),
-            rules,
             broadcast_quirk_disabled: true,
+            ..fabric(&vcpus, map.as_ref(), rules)
         };
-        let reached = kvm(&fabric, Destination::BROADCAST);
+        let delivery = fabric.deliver(Destination::logical(0xff), DeliveryMode::Fixed);
         let first_eight = set(&[0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(
-            reached,
-            Reached {
-                vcpus: first_eight.clone(),
-                scanned: false
-            },
+            (&delivery.kvm, &delivery.architecture, delivery.scanned),
+            (&first_eight, &first_eight, false),
             "{rules}"
         );
-        assert_eq!(architecture(&vcpus, true, Destination::BROADCAST), first_eight);
     }
 }
 
@@ -225,24 +235,21 @@ fn odd_dfr_is_misrouted_by_the_map_and_ignored_by_the_scan() {
 
 #[test]
 fn misrouted_outranks_lost_and_partial() {
-    let dest = Destination::Logical8(1);
-    let by = |vcpus: &[u32], scanned| Reached {
-        vcpus: set(vcpus),
-        scanned,
-    };
-    assert_eq!(verdict(&set(&[0, 1]), &by(&[2], false), dest), Verdict::Misrouted);
+    let verdict =
+        |should: &[u32], gets: &[u32], slow, mode| Verdict::compare(&set(should), &set(gets), slow, mode);
+    for mode in [DeliveryMode::Fixed, lowest(0x30)] {
+        assert_eq!(verdict(&[0, 1], &[2], false, mode), Verdict::Misrouted);
+        assert_eq!(verdict(&[0, 1], &[0, 2], true, mode), Verdict::Misrouted);
+        assert_eq!(verdict(&[0, 1], &[], true, mode), Verdict::Lost);
+        assert_eq!(verdict(&[0, 1], &[0, 1], true, mode), Verdict::Slow);
+        assert_eq!(verdict(&[], &[], true, mode), Verdict::Ok);
+    }
     assert_eq!(
-        verdict(&set(&[0, 1]), &by(&[0, 2], true), dest),
-        Verdict::Misrouted
+        verdict(&[0, 1], &[1], true, DeliveryMode::Fixed),
+        Verdict::Partial
     );
-    assert_eq!(verdict(&set(&[0, 1]), &by(&[], true), dest), Verdict::Lost);
-    assert_eq!(verdict(&set(&[0, 1]), &by(&[1], true), dest), Verdict::Partial);
-    assert_eq!(verdict(&set(&[0, 1]), &by(&[0, 1], true), dest), Verdict::Slow);
-    assert_eq!(verdict(&set(&[]), &by(&[], true), dest), Verdict::Ok);
-    assert_eq!(
-        verdict(&set(&[0]), &by(&[0], true), Destination::BROADCAST),
-        Verdict::Ok
-    );
+    assert_eq!(verdict(&[0, 1], &[1], true, lowest(0x30)), Verdict::Slow);
+    assert_eq!(verdict(&[0, 1], &[1], false, lowest(0x30)), Verdict::Ok);
 }
 
 #[test]
@@ -255,117 +262,180 @@ fn dead_vcpu_takes_the_kdump_kernels_interrupt_on_6_1() {
     assert_eq!(deliver(&vcpus, MapRules::ConflictDisables, 1).2, Verdict::Slow);
 }
 
-/// `kvm_apic_match_dest` and `__apic_accept_irq`, or the SDM's reading of the DFR, one vCPU at a time.
-fn naively_matches(lapic: &Lapic, dest: u8, exact_dfr: bool) -> bool {
-    if lapic.apic_base.0 & 0x800 == 0 || !lapic.sw_enabled {
-        return false;
-    }
-    let dest = u32::from(dest);
-    if dest == 0xff {
-        return true;
-    }
-    if lapic.apic_base.0 & 0x400 != 0 {
-        return lapic.ldr.0 >> 16 == dest >> 16 && lapic.ldr.0 & dest & 0xffff != 0;
-    }
-    let id = lapic.ldr.0 >> 24;
-    let model = if exact_dfr {
-        [0xffff_ffff, 0x0fff_ffff]
-            .iter()
-            .position(|&dfr| dfr == lapic.dfr.0)
-    } else {
-        [0xf, 0x0].iter().position(|&model| model == lapic.dfr.0 >> 28)
+#[test]
+fn vector_hashing_picks_a_bit_of_the_destination_populated_or_not() {
+    let mut vcpus = clean_flat(3);
+    // Under `overwrite` a multi-bit LDR leaves its upper bits' slots empty.
+    vcpus[2].lapic.ldr = Ldr(0x0c00_0000);
+    let picked = |dest, vector| {
+        let dest = Destination::logical(dest);
+        let (_, picked, verdict) = send(&vcpus, MapRules::Overwrite, dest, lowest(vector));
+        (picked, verdict)
     };
-    match model {
-        Some(0) => id & dest != 0,
-        Some(_) => id >> 4 == dest >> 4 && id & dest & 0xf != 0,
-        None => false,
+    assert_eq!(picked(0x0c, 0x30), (vec![2], Verdict::Ok));
+    assert_eq!(picked(0x0c, 0x31), (vec![], Verdict::Lost));
+    assert_eq!(picked(0x07, 0x31), (vec![1], Verdict::Ok));
+    assert_eq!(picked(0x00, 0x31), (vec![], Verdict::Ok));
+    // Broadcast is scanned: the second of three.
+    assert_eq!(picked(0xff, 0x31), (vec![1], Verdict::Ok));
+}
+
+#[test]
+fn vector_hashing_of_the_scan_counts_enabled_matches_alone() {
+    let vcpus = [flat(0, 1), with(flat(1, 1), disable), flat(2, 1), flat(3, 1)];
+    let picked = |vector| {
+        send(
+            &vcpus,
+            MapRules::ConflictDisables,
+            Destination::logical(1),
+            lowest(vector),
+        )
+    };
+    assert_eq!(picked(0x30), (vec![0, 2, 3], vec![0], Verdict::Slow));
+    assert_eq!(picked(0x31).1, [2]);
+    assert_eq!(picked(0x32).1, [3]);
+}
+
+#[test]
+fn lowest_priority_to_the_slot_of_a_disabled_vcpu_is_lost() {
+    let vcpus = [flat(0, 1), with(flat(1, 1), disable)];
+    assert_eq!(
+        send(
+            &vcpus,
+            MapRules::KeepDisabled,
+            Destination::logical(1),
+            lowest(0x30)
+        ),
+        (vec![0], vec![], Verdict::Lost)
+    );
+}
+
+#[test]
+fn physical_destinations_are_looked_up_by_apic_id() {
+    let mut vcpus = clean_flat(4);
+    vcpus[1] = with(vcpus[1], |lapic| lapic.id = 9 << 24);
+    for rules in MapRules::ALL {
+        for (dest, who) in [(0, vec![0]), (1, vec![]), (9, vec![1]), (0xff, vec![0, 1, 2, 3])] {
+            assert_eq!(
+                send(&vcpus, rules, Destination::physical(dest), DeliveryMode::Fixed),
+                (who.clone(), who, Verdict::Ok),
+                "{rules} {dest}"
+            );
+        }
     }
 }
 
-fn any_vcpu(idx: u32) -> impl Strategy<Value = VcpuSample> {
-    let dfr = prop_oneof![
-        6 => Just(Dfr::FLAT), 3 => Just(Dfr::CLUSTER), 1 => Just(Dfr(0x5fff_ffff)), 1 => Just(Dfr(0xf000_0000))
-    ];
-    let base = prop_oneof![
-        6 => Just(0xfee0_0800_u64), 2 => Just(0xfee0_0c00), 1 => Just(0xfee0_0000), 1 => Just(0xfee0_0400)
-    ];
-    let ldr = prop_oneof![
-        3 => (0_u32..8).prop_map(|bit| 1 << (24 + bit)),
-        2 => any::<u8>().prop_map(|id| u32::from(id) << 24),
-        1 => any::<u32>(),
-        1 => Just(0),
-    ];
-    (dfr, base, ldr, any::<[bool; 3]>(), 0_u32..4).prop_map(
-        move |(dfr, base, ldr, [enabled, derived, moved], id)| {
-            with(vcpu(idx), |lapic| {
-                lapic.dfr = dfr;
-                lapic.apic_base = ApicBase(base);
-                lapic.ldr = if base & 0xc00 == 0xc00 && derived {
-                    x2apic(idx).lapic.ldr
-                } else {
-                    Ldr(ldr)
-                };
-                lapic.svr = Svr(if enabled { 0x1ff } else { 0xff });
-                lapic.sw_enabled = enabled;
-                if moved {
-                    lapic.id = id << 24;
-                }
-            })
-        },
+#[test]
+fn shared_physical_id_reaches_the_first_before_6_3_and_both_by_the_scan_after() {
+    let vcpus = [flat(0, 1), with(flat(1, 2), |lapic| lapic.id = 0)];
+    let to = |rules, mode| send(&vcpus, rules, Destination::physical(0), mode);
+    for rules in [MapRules::KeepDisabled, MapRules::Overwrite] {
+        let expected = (vec![0, 1], vec![0], Verdict::Partial);
+        assert_eq!(to(rules, DeliveryMode::Fixed), expected, "{rules}");
+        assert_eq!(to(rules, lowest(1)).1, [0], "{rules}");
+    }
+    assert_eq!(
+        to(MapRules::ConflictDisables, DeliveryMode::Fixed),
+        (vec![0, 1], vec![0, 1], Verdict::Slow)
+    );
+    assert_eq!(to(MapRules::ConflictDisables, lowest(1)).1, [1]);
+}
+
+#[test]
+fn physical_broadcast_of_lowest_priority_is_fixed() {
+    for rules in MapRules::ALL {
+        let dest = Destination::physical(0xff);
+        assert_eq!(
+            send(&clean_flat(3), rules, dest, lowest(1)).1,
+            [0, 1, 2],
+            "{rules}"
+        );
+        let dest = Destination::logical(0xff);
+        assert_eq!(send(&clean_flat(3), rules, dest, lowest(1)).1, [1], "{rules}");
+    }
+}
+
+/// What 32-bit destinations reach under `rules` once userspace asked for them.
+fn wide(vcpus: &[VcpuSample], rules: MapRules, dest: Destination) -> (Vec<u32>, Vec<u32>, Verdict) {
+    let map = rebuild(vcpus, true, rules).map;
+    let fabric = Fabric {
+        x2apic_format: true,
+        broadcast_quirk_disabled: true,
+        ..fabric(vcpus, map.as_ref(), rules)
+    };
+    let delivery = fabric.deliver(dest, DeliveryMode::Fixed);
+    let numbers = |set: &VcpuSet| set.iter().map(|idx| idx.0).collect();
+    (
+        numbers(&delivery.architecture),
+        numbers(&delivery.kvm),
+        delivery.verdict,
     )
 }
 
-fn any_vcpus() -> impl Strategy<Value = Vec<VcpuSample>> {
-    (0_u32..20).prop_flat_map(|vcpus| (0..vcpus).map(any_vcpu).collect::<Vec<_>>())
-}
-
-fn any_rules() -> impl Strategy<Value = MapRules> {
-    (0..3_usize).prop_map(|rules| MapRules::ALL[rules])
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn architecture_is_what_each_vcpu_says_for_itself(vcpus in any_vcpus(), dest: u8) {
-        let naive: VcpuSet = vcpus
-            .iter()
-            .filter(|vcpu| naively_matches(&vcpu.lapic, dest, false))
-            .map(|vcpu| vcpu.idx)
-            .collect();
-        prop_assert_eq!(architecture(&vcpus, false, Destination::Logical8(dest)), naive);
-    }
-
-    #[test]
-    fn scan_is_what_each_vcpu_says_for_itself(vcpus in any_vcpus(), dest: u8, rules in any_rules()) {
-        let naive: VcpuSet = vcpus
-            .iter()
-            .filter(|vcpu| naively_matches(&vcpu.lapic, dest, true))
-            .map(|vcpu| vcpu.idx)
-            .collect();
-        let fabric = Fabric { vcpus: &vcpus, map: None, rules, broadcast_quirk_disabled: false };
-        let reached = kvm(&fabric, Destination::Logical8(dest));
-        prop_assert_eq!(reached, Reached { vcpus: naive, scanned: true });
-    }
-
-    #[test]
-    fn table_says_what_each_destination_says(
-        vcpus in any_vcpus(),
-        rules in any_rules(),
-        broadcast_quirk_disabled: bool,
-        x2apic_format: bool,
-    ) {
-        let map = rebuild(&vcpus, x2apic_format, rules).map;
-        let fabric = Fabric { vcpus: &vcpus, map: map.as_ref(), rules, broadcast_quirk_disabled };
-        let table = Deliveries::compute(&fabric);
-        for number in 0..=u8::MAX {
-            let dest = Destination::Logical8(number);
-            let should = architecture(&vcpus, broadcast_quirk_disabled, dest);
-            let reached = kvm(&fabric, dest);
-            prop_assert_eq!(table.verdict(number), verdict(&should, &reached, dest));
-            prop_assert_eq!(table.architecture(number), &should);
-            prop_assert_eq!(table.kvm(number), &reached.vcpus);
-            prop_assert_eq!(table.scanned(number), reached.scanned);
+#[test]
+fn wide_destinations_name_x2apics_of_any_cluster() {
+    let vcpus: Vec<_> = (0..40).map(x2apic).collect();
+    let all: Vec<u32> = (0..40).collect();
+    for rules in MapRules::ALL {
+        for (dest, who) in [
+            (Destination::logical(0x0002_0081), vec![32, 39]),
+            (Destination::logical(0x0003_0001), vec![]),
+            (Destination::logical(0xffff_0001), vec![]),
+            (Destination::logical(0xffff_ffff), all.clone()),
+            (Destination::physical(39), vec![39]),
+            (Destination::physical(0x1_0000), vec![]),
+            (Destination::physical(0xffff_ffff), all.clone()),
+        ] {
+            assert_eq!(
+                wide(&vcpus, rules, dest),
+                (who.clone(), who, Verdict::Ok),
+                "{dest:?}"
+            );
         }
+    }
+}
+
+#[test]
+fn without_32_bit_ids_kvm_takes_the_low_byte_of_a_destination() {
+    let vcpus: Vec<_> = (0..40).map(x2apic).collect();
+    assert_eq!(
+        deliver(&vcpus, MapRules::ConflictDisables, 0x0002_0001),
+        (vec![32], vec![0], Verdict::Misrouted)
+    );
+}
+
+#[test]
+fn xapics_are_named_by_8_bits_but_kvm_takes_the_low_ones_of_more() {
+    for rules in MapRules::ALL {
+        assert_eq!(
+            wide(&clean_flat(4), rules, Destination::logical(0x0001_0002)),
+            (vec![], vec![1], Verdict::Misrouted),
+            "{rules}"
+        );
+        assert_eq!(
+            wide(&clean_flat(4), rules, Destination::physical(0x102)),
+            (vec![], vec![], Verdict::Ok),
+            "{rules}"
+        );
+    }
+}
+
+#[test]
+fn hot_plugged_xapic_is_reached_by_its_number() {
+    let mut vcpus = clean_flat(2);
+    vcpus[1].id = VcpuId(300);
+    vcpus[1].lapic.id = 44 << 24;
+    for rules in MapRules::ALL {
+        let dest = Destination::physical(300);
+        assert_eq!(wide(&vcpus, rules, dest).1, [1], "{rules}");
+        let by_scan = Fabric {
+            x2apic_format: true,
+            ..fabric(&vcpus, None, rules)
+        };
+        assert_eq!(
+            by_scan.deliver(dest, DeliveryMode::Fixed).kvm,
+            set(&[1]),
+            "{rules}"
+        );
     }
 }

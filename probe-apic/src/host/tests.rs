@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     fixture::{VM, bigsmp, clean_flat, only_vm, recalculated, sample, seen},
     id::BootTime,
-    observation::VmGone,
+    observation::{VcpuSample, VmGone},
 };
 
 const RULES: MapRules = MapRules::Overwrite;
@@ -53,13 +53,70 @@ fn sample_of_an_unknown_vm_makes_it_known_and_its_other_observations_do_not() {
     assert_eq!(only_vm(&host).origin(), Origin::Scan);
 }
 
+const BY_BITS: [MapRules; 2] = [MapRules::Overwrite, MapRules::KeepDisabled];
+
+/// Four bigsmp vCPUs, the last one software-disabled: only `keep-disabled` enters it.
+fn half_stopped() -> Vec<VcpuSample> {
+    let mut vcpus = bigsmp(4);
+    vcpus[3].lapic.sw_enabled = false;
+    vcpus
+}
+
+/// The sample, and what confirms it.
+fn read_twice(host: &mut Host, sample: VmSample) {
+    let again = VmSample {
+        at: sample.at.plus(50_000_000),
+        ..sample.clone()
+    };
+    host.apply(&Observation::Sample(sample));
+    host.apply(&Observation::Sample(again));
+}
+
 #[test]
-fn new_rules_rebuild_every_map() {
-    let mut host = Host::new(None);
-    host.apply(&Observation::Sample(sample(1, bigsmp(4), RULES)));
-    assert_eq!(only_vm(&host).agrees(), None);
-    host.set_rules(Some(RULES));
-    assert_eq!(only_vm(&host).agrees(), Some(true));
-    host.set_rules(Some(MapRules::ConflictDisables));
+fn published_map_decides_between_the_rules_that_the_types_allow() {
+    for rules in BY_BITS {
+        let mut host = Host::new(BY_BITS);
+        host.apply(&Observation::Sample(sample(1, clean_flat(2), rules)));
+        assert_eq!(host.map_rules(), Some(MapRules::Overwrite));
+        read_twice(
+            &mut host,
+            VmSample {
+                vm: VmId(VM.0 + 1),
+                ..sample(1, half_stopped(), rules)
+            },
+        );
+        assert_eq!((host.map_rules(), host.rules()), (Some(rules), Some(rules)));
+        assert!(host.vms().all(|vm| vm.agrees() == Some(true)));
+    }
+}
+
+#[test]
+fn host_whose_map_fits_no_rules_is_unknown_until_it_fits_again() {
+    let mut host = Host::new(BY_BITS);
+    let mut odd = sample(1, half_stopped(), RULES);
+    if let Some(map) = &mut odd.published {
+        map.slots.clear();
+    }
+    read_twice(&mut host, odd);
+    assert_eq!(host.map_rules(), None);
     assert_eq!(only_vm(&host).agrees(), Some(false));
+    host.apply(&Observation::Sample(sample(100_000_000, clean_flat(4), RULES)));
+    assert_eq!(host.map_rules(), Some(RULES));
+}
+
+#[test]
+fn one_bad_read_makes_no_rules_unknown() {
+    let mut host = Host::new(BY_BITS);
+    host.apply(&Observation::Sample(sample(1, clean_flat(4), RULES)));
+    let mut odd = sample(2, half_stopped(), RULES);
+    odd.published = None;
+    host.apply(&Observation::Sample(odd));
+    assert_eq!(host.map_rules(), Some(RULES));
+}
+
+#[test]
+fn host_without_possible_rules_compares_nothing() {
+    let mut host = Host::new([]);
+    host.apply(&Observation::Sample(sample(1, bigsmp(4), RULES)));
+    assert_eq!((host.map_rules(), only_vm(&host).agrees()), (None, None));
 }

@@ -7,6 +7,7 @@ use crate::{
     id::{Slot, VcpuIdx},
     logical_id::Model,
     map::{LogicalAndPhysicalMap, MapMode},
+    map_rules::MapRules,
     observation::VcpuSample,
 };
 
@@ -73,8 +74,12 @@ fn summary(
     if parts.is_empty() {
         parts.push("the highest physical APIC ID".to_owned());
     }
+    let others = match MapRules::ALL.into_iter().find(|&rules| view.vm.fits(rules)) {
+        Some(fitting) => format!("{fitting} would make it so"),
+        None => "no map rules that ldrscope knows make it so".to_owned(),
+    };
     format!(
-        "the map that KVM published is not the one that the map rules {rules} make of the registers: they differ in {}",
+        "the map that KVM published is not the one that the map rules {rules} make of the registers: they differ in {}; {others}",
         wording::in_words(&parts)
     )
 }

@@ -1,6 +1,8 @@
 //! The 2019 scenario, before and after the crash, under the rules of then and now.
 
+use super::{Consequences, Scope};
 use crate::{
+    aim::Aim,
     cause::Register,
     finding::{Finding, Rule, Severity},
     fixture::{bigsmp, clean_flat, disable, flat, host_with, only_vm, pin, sample, with, x2apic},
@@ -108,7 +110,7 @@ fn pin_aimed_at_a_stolen_slot_is_critical_on_6_1() {
 #[test]
 fn pin_in_physical_mode_makes_nothing_critical() {
     let rules = MapRules::Overwrite;
-    let physical = crate::aim::Aim {
+    let physical = Aim {
         logical: false,
         ..pin(1)
     };
@@ -221,5 +223,44 @@ fn register_that_disabled_the_map_is_the_cause_that_is_named() {
     assert_eq!(
         disabled.cause.as_ref().and_then(|cause| cause.register),
         Some(Register::Ldr)
+    );
+}
+
+#[test]
+fn shared_physical_id_breaks_its_destination_before_6_3_and_slows_it_after() {
+    let shared = || vec![flat(0, 1), with(flat(1, 2), |lapic| lapic.id = 0)];
+    let to_it = || Aim {
+        logical: false,
+        ..pin(0)
+    };
+    let assess = |rules, aims| {
+        let sample = VmSample {
+            aims,
+            ..sample(1, shared(), rules)
+        };
+        let host = host_with(sample, rules);
+        let vm = only_vm(&host);
+        let scope = Scope::physical(vm.vcpus().iter());
+        Consequences::of(vm).assess(&scope)
+    };
+    let old = MapRules::Overwrite;
+    let harmless = assess(old, Vec::new());
+    assert_eq!(
+        (
+            harmless.severity,
+            harmless.effect.partial,
+            harmless.effect.broken()
+        ),
+        (Severity::Warning, 1, 1)
+    );
+    // The same number as a logical destination is another matter.
+    assert_eq!(assess(old, vec![pin(0)]).severity, Severity::Warning);
+    assert_eq!(assess(old, vec![to_it()]).severity, Severity::Critical);
+    let new = assess(MapRules::ConflictDisables, vec![to_it()]);
+    assert_eq!((new.severity, new.effect.slow), (Severity::Warning, true));
+    // It would break elsewhere.
+    assert_eq!(
+        assess(MapRules::ConflictDisables, Vec::new()).severity,
+        Severity::Notice
     );
 }

@@ -126,13 +126,17 @@ fn unknown_rules_leave_the_published_map_to_judge_by() {
     host.apply(&Observation::Sample(sample(1, bigsmp(4), RULES)));
     let vm = only_vm(&host);
     assert_eq!((vm.rebuild(), vm.agrees()), (None, None));
-    assert!(vm.deliveries().unwrap().verdict(1).is_broken());
+    assert!(
+        vm.deliveries(DestinationMode::Logical)
+            .unwrap()
+            .verdict(1)
+            .is_broken()
+    );
 }
 
 #[test]
 fn judging_as_another_kvm_sets_the_published_map_aside() {
-    let mut host = Host::as_if(MapRules::KeepDisabled);
-    host.set_rules(Some(RULES));
+    let mut host = Host::new([RULES]).as_if(MapRules::KeepDisabled);
     host.apply(&Observation::Sample(sample(
         1,
         bigsmp(4),
@@ -140,8 +144,13 @@ fn judging_as_another_kvm_sets_the_published_map_aside() {
     )));
     let vm = only_vm(&host);
     assert_eq!(
-        (vm.published(), vm.agrees(), vm.rules()),
-        (None, None, Some(MapRules::KeepDisabled))
+        (vm.published(), vm.agrees(), vm.rules(), vm.as_if()),
+        (
+            None,
+            None,
+            Some(MapRules::KeepDisabled),
+            Some(MapRules::KeepDisabled)
+        )
     );
     let MapInUse::Known(Some(map)) = vm.map_in_use() else {
         panic!("no map")

@@ -1,4 +1,5 @@
-//! KVM's recalculation of a VM's map: its end (always) and its beginning (precise hooks only).
+//! KVM's recalculation of a VM's map: its end (always) and its beginning (precise hooks only), and the changes of
+//! pins and routes that partly come the same way.
 
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::kprobe, programs::ProbeContext};
 use probe_common::event::{Event, kind, valid};
@@ -12,7 +13,7 @@ use crate::{
 
 /// `void kvm_make_scan_ioapic_request(struct kvm *kvm)`, arch/x86/kvm/x86.c, 5.10 to 7.3: the last act of
 /// every completed recalculation, after the new map is published and the lock released. Guest writes of
-/// IOAPIC pins and changes of MSI routes end here too; they leave the map's address alone.
+/// IOAPIC pins and, with a split irqchip, changes of MSI routes end here too; they leave the map's address alone.
 #[kprobe]
 fn recalculated(ctx: ProbeContext) -> u32 {
     if let Some(address) = ctx.arg::<u64>(0) {
@@ -75,6 +76,19 @@ fn note_map(entry: *mut VmEntry, kvm: Kvm) -> Option<u16> {
 /// 7.3: a guest wrote an IOAPIC pin of fixed delivery (`ioapic_write_indirect`).
 #[kprobe]
 fn pin_written(ctx: ProbeContext) -> u32 {
+    routes_changed(&ctx)
+}
+
+/// `void kvm_arch_irq_routing_update(struct kvm *kvm)`, arch/x86/kvm/irq_comm.c, 5.10 to 6.15, arch/x86/kvm/irq.c, 6.16
+/// to 7.3: KVM_SET_GSI_ROUTING published a new table. Only with a split irqchip it comes by
+/// `kvm_make_scan_ioapic_request` as well.
+#[kprobe]
+fn routes_replaced(ctx: ProbeContext) -> u32 {
+    routes_changed(&ctx)
+}
+
+#[inline(always)]
+fn routes_changed(ctx: &ProbeContext) -> u32 {
     if let Some(address) = ctx.arg::<u64>(0) {
         let kvm = Kvm::at(address);
         emit::event(kind::ROUTES_CHANGED, kvm, kvm.entry(), |_| ());

@@ -18,7 +18,7 @@ use probe_common::{
 
 use crate::{
     emit::{self, Birth},
-    kvm::{Kvm, copy, read},
+    kvm::{Kvm, copy, fetch, read},
     layout::offset,
     maps::{UNTRACKED, VMS, VmEntry, WINDOW},
 };
@@ -88,13 +88,6 @@ fn try_copy_vm(kvm: Kvm, first_vcpu: u32, first_physical: u32) -> Option<()> {
     vm.after = kvm.stamp();
     vm.made = (vm.before.generation != 0 && vm.before.generation == vm.after.generation) as u16;
     Some(())
-}
-
-/// Reads into a place of the window; 0 or an error code.
-#[inline(always)]
-fn fetch<T>(to: &mut T, from: u64) -> u32 {
-    // SAFETY: the destination is a whole T.
-    unsafe { copy((&raw mut *to).cast(), size_of::<T>() as u32, from) as u32 }
 }
 
 #[inline(always)]

@@ -2,5 +2,6 @@
 //! kernel state into the window, off every guest's path. They run inside an RCU read section, so a map
 //! that is replaced meanwhile stays valid memory.
 
+mod copy_routes;
 mod copy_vm;
 mod walk_list;

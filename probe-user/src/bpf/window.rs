@@ -9,7 +9,7 @@ use aya::{
     maps::{Map, MapData, MapError},
     programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
-use probe_common::window::{ListCopy, VmCopy, Window};
+use probe_common::window::{ListCopy, RouteCopy, VmCopy, Window};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::kernel::obstacle::Obstacle;
@@ -70,6 +70,13 @@ impl WindowView {
         Box::new(unsafe { ptr::read_volatile(vm) })
     }
 
+    fn routes(&self) -> Box<RouteCopy> {
+        // SAFETY: as in `vm`.
+        let routes = unsafe { &raw const (*self.memory).routes };
+        // SAFETY: as in `vm`.
+        Box::new(unsafe { ptr::read_volatile(routes) })
+    }
+
     fn list(&self) -> ListCopy {
         // SAFETY: as in `vm`.
         let list = unsafe { &raw const (*self.memory).list };
@@ -98,8 +105,9 @@ pub enum Adopt {
 }
 
 /// The programs that fill the window; loaded, never attached.
-pub const PROGRAMS: [&str; 2] = [COPY_VM, WALK_LIST];
+pub const PROGRAMS: [&str; 3] = [COPY_VM, COPY_ROUTES, WALK_LIST];
 const COPY_VM: &str = "copy_vm";
+const COPY_ROUTES: &str = "copy_routes";
 const WALK_LIST: &str = "walk_list";
 
 /// Copies kernel state on demand.
@@ -132,6 +140,16 @@ impl Copier {
         let adopt = u64::from(adopt == Adopt::Yes);
         self.run(COPY_VM, &[kvm, first_vcpu.into(), first_physical.into(), adopt])?;
         Ok(self.window.vm())
+    }
+
+    /// Copies the routes of 256 GSIs of a VM from `first_gsi` on. `kvm` is the address of its `struct kvm`.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses to run the program.
+    pub fn routes(&mut self, kvm: u64, first_gsi: u32) -> Result<Box<RouteCopy>, ProgramError> {
+        self.run(COPY_ROUTES, &[kvm, first_gsi.into()])?;
+        Ok(self.window.routes())
     }
 
     /// Copies a stretch of KVM's list of VMs from `node` on; 0 is its head.

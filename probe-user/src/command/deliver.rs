@@ -3,20 +3,21 @@
 use std::io::{self, BufWriter};
 
 use anyhow::Result;
-use probe_apic::finding::Confidence;
+use probe_apic::{
+    delivery::{DeliveryMode, DestinationMode},
+    finding::Confidence,
+};
 
 use super::look::look;
 use crate::{
     cli::{Deliver, DeliverFormat},
     clock::{self, WallClock},
     engine::{
-        Engine,
         deliveries::{Deliveries, Question, deliveries},
         view::VmView,
     },
     exit::Exit,
-    identity::{VmIdentity, filter::VmFilter, process::ProcFs},
-    observer::Observer,
+    identity::VmIdentity,
     sink::{OutputError, deliver_json, deliver_table, phrase, terminal::Style},
 };
 
@@ -31,17 +32,15 @@ pub struct NothingToShow;
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, [`NothingToShow`], or an output
 /// that fails.
 pub fn run(arguments: &Deliver) -> Result<Exit> {
-    let mut observer = Observer::open(&arguments.observe.options())?;
-    let filter = VmFilter::new(arguments.vm.clone());
-    let mut engine = Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs));
-    look(&mut observer, &mut engine)?;
-    engine.check_filter()?;
+    let engine = look(&arguments.observe, &arguments.subject)?;
 
     let question = Question {
         destinations: arguments
             .dest
             .as_ref()
             .map_or_else(|| (0..=255).collect(), |dests| dests.0.clone()),
+        destination_mode: DestinationMode::Logical,
+        delivery_mode: DeliveryMode::Fixed,
         only_bad: arguments.only_bad,
     };
     let view = engine.view(clock::now());

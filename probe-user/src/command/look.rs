@@ -6,8 +6,10 @@ use std::{thread, time::Duration};
 use anyhow::Result;
 
 use crate::{
+    cli::{Observe, Subject},
     clock,
     engine::Engine,
+    identity::{filter::VmFilter, process::ProcFs},
     kernel::obstacle::Obstacle,
     observer::{Backlog, Observer, Report},
 };
@@ -18,11 +20,21 @@ const ATTEMPTS: u32 = 20;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Feeds `engine` with all VMs as they are now.
+/// The host as it is now.
 ///
 /// # Errors
-/// An [`Obstacle`] that came up since the observer was opened.
-pub(super) fn look(observer: &mut Observer, engine: &mut Engine) -> Result<()> {
+/// An [`Obstacle`], or a filter that matches nothing.
+pub(super) fn look(observe: &Observe, subject: &Subject) -> Result<Engine> {
+    let mut observer = Observer::open(&observe.options())?;
+    let filter = VmFilter::new(subject.vm.clone());
+    let mut engine =
+        Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs)).as_kvm(subject.as_kvm);
+    take_in(&mut observer, &mut engine)?;
+    engine.check_filter()?;
+    Ok(engine)
+}
+
+fn take_in(observer: &mut Observer, engine: &mut Engine) -> Result<(), Obstacle> {
     let mut reports = Vec::new();
     drain(observer, &mut reports)?;
     for attempt in 0..ATTEMPTS {

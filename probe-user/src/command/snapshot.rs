@@ -8,10 +8,7 @@ use super::look::look;
 use crate::{
     cli::{Snapshot, SnapshotFormat},
     clock::{self, WallClock},
-    engine::Engine,
     exit::Exit,
-    identity::{filter::VmFilter, process::ProcFs},
-    observer::Observer,
     sink::{OutputError, snapshot_json, snapshot_table, terminal::Style},
 };
 
@@ -20,11 +17,7 @@ use crate::{
 /// # Errors
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output that fails.
 pub fn run(arguments: &Snapshot) -> Result<Exit> {
-    let mut observer = Observer::open(&arguments.observe.options())?;
-    let filter = VmFilter::new(arguments.vm.clone());
-    let mut engine = Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs));
-    look(&mut observer, &mut engine)?;
-    engine.check_filter()?;
+    let engine = look(&arguments.observe, &arguments.subject)?;
 
     let view = engine.view(clock::now());
     let wall = WallClock::read();

@@ -78,10 +78,7 @@ async fn watch(arguments: &Watch) -> Result<()> {
         if wait == arguments.wait {
             session.engine.check_filter()?;
         }
-        log::info!(
-            "{}",
-            start_line(session.observer.facts(), session.engine.watched())
-        );
+        log::info!("{}", start_line(session.observer.facts(), &session.engine));
         match session.run(&mut stop).await? {
             End::Stopped => return Ok(()),
             End::KvmUnloaded => log::warn!("the kvm module was unloaded; watching again once it is back"),
@@ -122,13 +119,13 @@ fn sink(format: WatchFormat) -> Box<dyn Sink> {
     }
 }
 
-fn start_line(facts: &HostFacts, vms: usize) -> String {
-    let what = match vms {
+fn start_line(facts: &HostFacts, engine: &Engine) -> String {
+    let what = match engine.watched() {
         0 => "no VM yet".to_owned(),
         1 => "1 VM".to_owned(),
-        _ => format!("{vms} VMs"),
+        vms => format!("{vms} VMs"),
     };
-    let rules = facts.map_rules.map_or("unknown", |rules| rules.name());
+    let rules = engine.map_rules().map_or("unknown", |rules| rules.name());
     format!(
         "watching {what} on {} (hooks {}, map rules {rules})",
         facts.kernel, facts.hooks

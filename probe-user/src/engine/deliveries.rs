@@ -3,11 +3,11 @@
 //! The model is `probe-apic`'s; here it is asked, and its answer is turned into the VMM's vCPU numbers.
 
 use probe_apic::{
-    delivery::Verdict,
+    delivery::{DeliveryMode, Destination, DestinationMode, Verdict},
     finding::Confidence,
     map::MapMode,
     vcpu_set::VcpuSet,
-    vm::{MapInUse, Vm},
+    vm::Vm,
 };
 
 /// The deliveries of one VM.
@@ -39,6 +39,10 @@ pub struct Delivery {
 pub struct Question {
     /// Which destinations, ascending.
     pub destinations: Vec<u32>,
+    /// How they are read.
+    pub destination_mode: DestinationMode,
+    /// What is sent there.
+    pub delivery_mode: DeliveryMode,
     /// Whether to leave out those whose verdict is `ok`.
     pub only_bad: bool,
 }
@@ -50,21 +54,19 @@ pub fn deliveries(vm: &Vm, question: &Question) -> Option<Deliveries> {
     if vm.confidence() == Confidence::Unobservable {
         return None;
     }
-    let MapInUse::Known(map) = vm.map_in_use() else {
-        return None;
-    };
-    let table = vm.deliveries()?;
-    let rows = question.destinations.iter().filter_map(|&dest| {
-        let at = u8::try_from(dest).ok()?;
-        Some(Delivery {
-            dest,
-            architecture: ids(vm, table.architecture(at)),
-            kvm: ids(vm, table.kvm(at)),
-            verdict: table.verdict(at),
-        })
+    let fabric = vm.fabric()?;
+    let rows = question.destinations.iter().map(|&id| {
+        let mode = question.destination_mode;
+        let delivery = fabric.deliver(Destination { mode, id }, question.delivery_mode);
+        Delivery {
+            dest: id,
+            architecture: ids(vm, &delivery.architecture),
+            kvm: ids(vm, &delivery.kvm),
+            verdict: delivery.verdict,
+        }
     });
     Some(Deliveries {
-        mode: map.map(|map| map.mode),
+        mode: fabric.map.map(|map| map.mode),
         asked: question.destinations.len(),
         rows: rows
             .filter(|row| !question.only_bad || row.verdict != Verdict::Ok)

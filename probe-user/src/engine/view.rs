@@ -1,6 +1,6 @@
 //! The state of the host at one moment, judged, for whoever shows it.
 
-use probe_apic::{finding::Finding, id::BootTime, vm::Vm};
+use probe_apic::{finding::Finding, id::BootTime, map_rules::MapRules, vm::Vm};
 
 use crate::{identity::VmIdentity, observer::HostFacts};
 
@@ -11,6 +11,10 @@ pub struct HostView<'a> {
     pub taken_at: BootTime,
     /// The host.
     pub facts: &'a HostFacts,
+    /// The map rules that its KVM follows; `None` where they are unknown.
+    pub map_rules: Option<MapRules>,
+    /// The map rules of another KVM that the VMs are judged by in place of these.
+    pub as_kvm: Option<MapRules>,
     /// The VMs that the filter lets pass, in the order in which they were found.
     pub vms: Vec<VmView<'a>>,
 }

@@ -61,6 +61,13 @@ pub const HOOKS: &[Hook] = &[
         need: Need::Optional("an IOAPIC pin that begins to aim at a broken slot is seen up to a second late"),
     },
     Hook {
+        program: "routes_replaced",
+        functions: &["kvm_arch_irq_routing_update"],
+        placement: Placement::First,
+        set: Set::Cold,
+        need: Need::Optional("an MSI route that begins to aim at a broken slot is seen up to a second late"),
+    },
+    Hook {
         program: "vm_born",
         functions: &["kvm_arch_init_vm"],
         placement: Placement::First,

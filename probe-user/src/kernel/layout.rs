@@ -3,13 +3,14 @@
 //! A member that ldrscope cannot do without and that is not found, or on which several structures of one
 //! name disagree, refuses the kernel by that member's name. Nothing is looked up by version.
 
-use std::collections::BTreeMap;
-
 use probe_apic::map_rules::MapRules;
 use probe_common::layout::{ABSENT, Layout};
 use thiserror::Error;
 
-use super::btf::{Btf, TypeId};
+use super::{
+    btf::{Btf, TypeId},
+    inhibits::InhibitTable,
+};
 
 /// Why a layout could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -70,13 +71,13 @@ pub enum MapModeKind {
 }
 
 impl MapModeKind {
-    /// The rules of a host on which no canary may be made. Only a canary tells `keep-disabled` apart, but no
+    /// The map rules that may go with it, likeliest first. Only published maps tell `keep-disabled` apart, but no
     /// kernel that keeps `apic_map_dirty` (5.7 on), which the layout requires, has those rules by itself.
     #[must_use]
-    pub const fn likely_rules(self) -> MapRules {
+    pub const fn possible_rules(self) -> &'static [MapRules] {
         match self {
-            Self::Bits => MapRules::Overwrite,
-            Self::Enum => MapRules::ConflictDisables,
+            Self::Bits => &[MapRules::Overwrite, MapRules::KeepDisabled],
+            Self::Enum => &[MapRules::ConflictDisables],
         }
     }
 }
@@ -86,11 +87,17 @@ impl MapModeKind {
 pub struct Resolved {
     /// Offsets for the kernel-side programs; the symbol addresses are still 0.
     pub layout: Layout,
+    /// What the programs copy as it is, and userspace has to read.
+    pub encoding: Encoding,
+}
+
+/// How the kernel keeps what differs from one to another in meaning, not only in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
     /// How the map's mode is kept.
     pub map_mode: MapModeKind,
-    /// Bit of `apicv_inhibit_reasons` -> lower-case name (`enum kvm_apicv_inhibit`); empty where the kernel
-    /// has no such enum (before 5.19).
-    pub inhibit_names: BTreeMap<u32, String>,
+    /// What each bit of `apicv_inhibit_reasons` means.
+    pub inhibits: InhibitTable,
 }
 
 /// One structure's candidates, all asked for every member.
@@ -170,6 +177,9 @@ fn optional(btf: &Btf<'_>, of: &'static str, path: &'static str) -> u32 {
     Struct::find(btf, of).map_or(ABSENT, |found| found.optional(path))
 }
 
+/// An entry of `kvm_irq_routing_table`.
+const ROUTE: &str = "kvm_kernel_irq_routing_entry";
+
 /// Resolves every member the kernel side reads.
 ///
 /// # Errors
@@ -224,12 +234,23 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         map_max_apic_id: map.scalar("max_apic_id", 4)?,
         map_slots: map.required("xapic_flat_map")?,
         map_physical: map.required("phys_map")?,
+        kvm_irq_routing: kvm.optional("irq_routing"),
+        routing_gsis: optional(btf, "kvm_irq_routing_table", "nr_rt_entries"),
+        routing_map: optional(btf, "kvm_irq_routing_table", "map"),
+        route_link: optional(btf, ROUTE, "link"),
+        route_gsi: optional(btf, ROUTE, "gsi"),
+        route_type: optional(btf, ROUTE, "type"),
+        route_address_lo: optional(btf, ROUTE, "msi.address_lo"),
+        route_address_hi: optional(btf, ROUTE, "msi.address_hi"),
+        route_data: optional(btf, ROUTE, "msi.data"),
         ..Layout::UNSET
     };
     Ok(Resolved {
         layout,
-        map_mode,
-        inhibit_names: inhibit_names(btf),
+        encoding: Encoding {
+            map_mode,
+            inhibits: InhibitTable::of(btf),
+        },
     })
 }
 
@@ -260,16 +281,6 @@ fn guest_rip(vcpu: &Struct<'_>) -> Result<u32, LayoutError> {
         offset.checked_add(VCPU_REGS_RIP * 8).filter(|_| holds_rip)
     });
     Ok(rip.unwrap_or(ABSENT))
-}
-
-fn inhibit_names(btf: &Btf<'_>) -> BTreeMap<u32, String> {
-    const PREFIX: &str = "APICV_INHIBIT_REASON_";
-    let reasons = btf.enumerators("kvm_apicv_inhibit").into_iter();
-    let named = reasons.filter_map(|(name, bit)| {
-        let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
-        Some((u32::try_from(bit).ok().filter(|&bit| bit < 64)?, name))
-    });
-    named.collect()
 }
 
 #[cfg(test)]

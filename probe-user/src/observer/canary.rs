@@ -7,21 +7,42 @@
 use std::process;
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use probe_apic::map_rules::MapRules;
+use probe_apic::{map_rules::MapRules, observation::VmSample, rebuild::rebuild};
 use probe_common::{
     decode::{Decoded, EnteredRoute, Kind},
-    window::{CANARY_SIGNATURE, VmCopy},
+    regs::{APIC_LDR, APIC_SVR},
+    window::CANARY_SIGNATURE,
 };
 
+use super::reading;
 use crate::{
-    bpf::{probe::Probe, window::Adopt},
-    kernel::{layout::MapModeKind, obstacle::Obstacle},
+    bpf::probe::Probe,
+    clock,
+    kernel::{layout::Encoding, obstacle::Obstacle},
 };
 
-/// Flat slot 2, on a software-disabled APIC: entered by `keep-disabled` rules alone.
-const LDR: u32 = 0x0400_0000;
-/// Software-disabled, as after reset.
-const SVR: u32 = 0xFF;
+/// What the canary's LAPIC is set to.
+struct State {
+    ldr: u32,
+    svr: u32,
+}
+
+impl State {
+    const fn enabled(&self) -> bool {
+        self.svr & 0x100 != 0
+    }
+}
+
+/// Flat slot 2, on an APIC that is software-disabled as after reset: entered by `keep-disabled` rules alone.
+const DISABLED: State = State {
+    ldr: 0x0400_0000,
+    svr: 0xFF,
+};
+/// Flat slots 2 and 3 on an enabled APIC: entered under its lowest bit, or the end of the logical map.
+const MULTI_BIT: State = State {
+    ldr: 0x0C00_0000,
+    svr: 0x1FF,
+};
 /// Events that one look at the ring takes.
 const BATCH: usize = 4096;
 /// Canaries made before one that is missed counts.
@@ -32,37 +53,34 @@ const LAPIC_RESET: &str = "lapic_reset";
 
 struct Canary {
     // In the order in which they are closed.
-    _vcpu: VcpuFd,
+    vcpu: VcpuFd,
     _vm: VmFd,
 }
 
 impl Canary {
     fn create() -> Result<Self, Obstacle> {
-        let failed = |step: &'static str| {
-            move |error: kvm_ioctls::Error| Obstacle::CanaryFailed {
-                step,
-                source: std::io::Error::from_raw_os_error(error.errno()).into(),
-            }
-        };
         let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
         let vm = kvm.create_vm().map_err(failed("creating a VM"))?;
         vm.create_irq_chip()
             .map_err(failed("creating its interrupt controllers"))?;
         let vcpu = vm.create_vcpu(0).map_err(failed("creating its vCPU"))?;
-        let mut page = vcpu.get_lapic().map_err(failed("reading its LAPIC"))?;
+        Ok(Self { vcpu, _vm: vm })
+    }
+
+    /// Sets its LAPIC, signature included.
+    fn set(&self, state: &State) -> Result<(), Obstacle> {
+        let mut page = self.vcpu.get_lapic().map_err(failed("reading its LAPIC"))?;
         write(&mut page.regs, 0, &CANARY_SIGNATURE);
-        write(
-            &mut page.regs,
-            probe_common::regs::APIC_LDR as usize,
-            &LDR.to_le_bytes(),
-        );
-        write(
-            &mut page.regs,
-            probe_common::regs::APIC_SVR as usize,
-            &SVR.to_le_bytes(),
-        );
-        vcpu.set_lapic(&page).map_err(failed("setting its LAPIC"))?;
-        Ok(Self { _vcpu: vcpu, _vm: vm })
+        write(&mut page.regs, APIC_LDR as usize, &state.ldr.to_le_bytes());
+        write(&mut page.regs, APIC_SVR as usize, &state.svr.to_le_bytes());
+        self.vcpu.set_lapic(&page).map_err(failed("setting its LAPIC"))
+    }
+}
+
+fn failed(step: &'static str) -> impl Fn(kvm_ioctls::Error) -> Obstacle {
+    move |error| Obstacle::CanaryFailed {
+        step,
+        source: std::io::Error::from_raw_os_error(error.errno()).into(),
     }
 }
 
@@ -72,9 +90,9 @@ fn write(page: &mut [std::ffi::c_char], at: usize, bytes: &[u8]) {
     }
 }
 
-/// Makes the canary, expects each of its steps as an event and its registers in a copy, and ends it. Events
-/// of other VMs that arrive meanwhile are kept in `others`. Returns the map rules as shown by KVM's map for a
-/// software-disabled APIC with an LDR.
+/// Makes the canary, expects each of its steps as an event and its registers in a read, and ends it. Events
+/// of other VMs that arrive meanwhile are kept in `others`. Returns the map rules, of those that the kernel's
+/// types allow, by which KVM's maps of the canary came about; none where they follow no rules known.
 ///
 /// On a host where guests fill the ring at the same time the canary's events may be among those that find no
 /// room: then it is tried again, and only a canary that is missed without any loss proves the hooks deaf.
@@ -84,14 +102,14 @@ fn write(page: &mut [std::ffi::c_char], at: usize, bytes: &[u8]) {
 /// Where the canary cannot be made, or was not seen, or not as it was made.
 pub(super) fn prove(
     probe: &mut Probe,
-    map_mode: MapModeKind,
+    encoding: &Encoding,
     precise: bool,
     others: &mut Vec<Decoded>,
-) -> Result<MapRules, Obstacle> {
+) -> Result<Vec<MapRules>, Obstacle> {
     let mut attempt = 1;
     loop {
         let before = losses(probe)?;
-        match prove_once(probe, map_mode, precise, others) {
+        match prove_once(probe, encoding, precise, others) {
             Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(probe)? > before => {
                 // After a loss every VM is looked for and read anyway.
                 others.clear();
@@ -104,16 +122,23 @@ pub(super) fn prove(
 
 fn prove_once(
     probe: &mut Probe,
-    map_mode: MapModeKind,
+    encoding: &Encoding,
     precise: bool,
     others: &mut Vec<Decoded>,
-) -> Result<MapRules, Obstacle> {
+) -> Result<Vec<MapRules>, Obstacle> {
     let mut seen = Vec::new();
     // What guests sent before leaves its room to the canary.
     drain(probe, &mut seen);
     let canary = Canary::create()?;
+    canary.set(&DISABLED)?;
     drain(probe, &mut seen);
-    let map_rules = seen_made(probe, map_mode, precise, &seen);
+    let map_rules = seen_made(probe, precise, &seen).and_then(|kvm| {
+        let mut fitting = encoding.map_mode.possible_rules().to_vec();
+        keep_fitting(&mut fitting, &read_back(probe, kvm, encoding, &DISABLED)?);
+        canary.set(&MULTI_BIT)?;
+        keep_fitting(&mut fitting, &read_back(probe, kvm, encoding, &MULTI_BIT)?);
+        Ok(fitting)
+    });
     drop(canary);
     drain(probe, &mut seen);
     let generation = birth(&seen).and_then(|born| born.generation);
@@ -130,13 +155,8 @@ fn prove_once(
     }
 }
 
-/// What of the canary must have been seen while it lives.
-fn seen_made(
-    probe: &mut Probe,
-    map_mode: MapModeKind,
-    precise: bool,
-    seen: &[Decoded],
-) -> Result<MapRules, Obstacle> {
+/// What of the canary must have been seen while it lives. Returns its address and birth number.
+fn seen_made(probe: &Probe, precise: bool, seen: &[Decoded]) -> Result<(u64, u64), Obstacle> {
     let born = birth(seen).ok_or_else(|| deaf("the test VM's creation was not seen"))?;
     let of_canary = |event: &&Decoded| event.generation == born.generation;
     let expect = |what: &str, is: fn(Kind) -> bool| {
@@ -163,14 +183,9 @@ fn seen_made(
             matches!(kind, Kind::Recalculated { spent_ns: Some(_) })
         })?;
     }
-    let copy = probe
-        .copier
-        .vm(born.kvm, 0, 0, Adopt::No)
-        .map_err(|error| Obstacle::Internal {
-            doing: "copying the test VM",
-            source: error.into(),
-        })?;
-    check(&copy, map_mode)
+    born.generation
+        .map(|generation| (born.kvm, generation))
+        .ok_or_else(|| deaf("the test VM's birth number is not known"))
 }
 
 /// The birth of the latest VM that this process made.
@@ -204,29 +219,45 @@ fn deaf(what: &str) -> Obstacle {
     }
 }
 
-/// Compares the copy with what was made, and reads the map rules off KVM's map.
-fn check(copy: &VmCopy, map_mode: MapModeKind) -> Result<MapRules, Obstacle> {
-    let vcpu = &copy.vcpus[0];
-    let whole =
-        copy.made == 1 && copy.failed == 0 && copy.before.online_vcpus == 1 && copy.before.linked == 1;
-    if !whole || !vcpu.is_sound() || !vcpu.is_canary() {
-        return Err(deaf("the test VM could not be read back"));
-    }
-    let read = (vcpu.vcpu_id, vcpu.regs.ldr, vcpu.regs.svr, vcpu.regs.sw_enabled);
-    if read != (0, LDR, SVR, 0) {
+/// Reads the canary, which must be as it was set.
+fn read_back(
+    probe: &mut Probe,
+    (kvm, generation): (u64, u64),
+    encoding: &Encoding,
+    state: &State,
+) -> Result<VmSample, Obstacle> {
+    let unreadable = || deaf("the test VM could not be read back");
+    let reading = reading::read(&mut probe.copier, kvm, generation)
+        .map_err(|error| Obstacle::Internal {
+            doing: "reading the test VM",
+            source: error.into(),
+        })?
+        .filter(|reading| reading.steady && reading.linked() && reading.canary())
+        .ok_or_else(unreadable)?;
+    let now = clock::now();
+    let sample = reading.into_sample(now, now, encoding);
+    let [vcpu] = sample.vcpus.as_slice() else {
+        return Err(unreadable());
+    };
+    let lapic = &vcpu.lapic;
+    if (vcpu.id.0, lapic.ldr.0, lapic.svr.0, lapic.sw_enabled) != (0, state.ldr, state.svr, state.enabled()) {
         return Err(deaf(&format!(
-            "the test VM's registers read back wrong: LDR {:#010x} and SVR {:#x} where {LDR:#010x} and {SVR:#x} were set",
-            read.1, read.2
+            "the test VM's registers read back wrong: LDR {} and SVR {} where {:#010x} and {:#010x} were set",
+            lapic.ldr, lapic.svr, state.ldr, state.svr
         )));
     }
-    if copy.physical[0] != vcpu.lapic {
+    let holds_it = |map: &probe_apic::map::PublishedMap| {
+        map.physical.iter().any(|&(id, idx)| id.0 == 0 && idx == vcpu.idx)
+    };
+    if !sample.published.as_ref().is_some_and(holds_it) {
         return Err(deaf("the test VM's map does not hold its only vCPU"));
     }
-    let entered = copy.slots[2] == vcpu.lapic;
-    match (map_mode, entered) {
-        (MapModeKind::Enum, false) => Ok(MapRules::ConflictDisables),
-        (MapModeKind::Bits, false) => Ok(MapRules::Overwrite),
-        (MapModeKind::Bits, true) => Ok(MapRules::KeepDisabled),
-        (MapModeKind::Enum, true) => Err(deaf("the test VM's map follows no rules that ldrscope knows")),
-    }
+    Ok(sample)
+}
+
+/// Leaves the rules by which the published map of `sample` can have come about.
+fn keep_fitting(rules: &mut Vec<MapRules>, sample: &VmSample) {
+    rules.retain(|&rules| {
+        sample.consistent && rebuild(&sample.vcpus, sample.x2apic_format, rules).map == sample.published
+    });
 }

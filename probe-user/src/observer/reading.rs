@@ -3,8 +3,9 @@
 //! What the copies hold in the analysis' terms is [`super::sample`]'s business.
 
 use aya::programs::ProgramError;
-use probe_common::window::{PHYSICAL, VCPUS, Vcpu, VmCopy};
+use probe_common::window::{PHYSICAL, Route, VCPUS, Vcpu, VmCopy};
 
+use super::routes;
 use crate::bpf::window::{Adopt, Copier};
 
 /// Reads of a VM that changes underfoot in one go.
@@ -20,6 +21,8 @@ pub(super) struct Reading {
     pub(super) vcpus: Vec<Vcpu>,
     /// The physical map, from APIC ID 0 on.
     pub(super) physical: Vec<u64>,
+    /// What the GSIs that lead somewhere lead to, by ascending GSI.
+    pub(super) routes: Vec<Route>,
     /// Whether everything was read and nothing changed meanwhile.
     pub(super) steady: bool,
 }
@@ -74,15 +77,22 @@ fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramEr
         vcpus.extend_from_slice(&more.vcpus[..online.saturating_sub(first_vcpu).min(VCPUS)]);
         physical.extend_from_slice(&more.physical[..entries.saturating_sub(first_physical).min(PHYSICAL)]);
     }
-    // Without an in-kernel LAPIC there is nothing to read of a vCPU.
-    let sound = copy.irqchip_mode == 0 || vcpus.iter().all(Vcpu::is_sound);
+    // Without an in-kernel LAPIC there is nothing to read of a vCPU, and no route leads anywhere.
+    let userspace = copy.irqchip_mode == 0;
+    let routes = if userspace {
+        Some(Vec::new())
+    } else {
+        routes::read(copier, kvm, copy.before.generation)?
+    };
+    let sound = userspace || vcpus.iter().all(Vcpu::is_sound);
     // Clean: no register changed without a recalculation after it.
     let clean = copy.before.dirty == 0;
-    let steady = whole && sound && clean && copy.before == last_stamp;
+    let steady = whole && sound && clean && routes.is_some() && copy.before == last_stamp;
     Ok(Some(Reading {
         copy,
         vcpus,
         physical,
+        routes: routes.unwrap_or_default(),
         steady,
     }))
 }

@@ -30,9 +30,9 @@ pub fn snapshot(host: &HostView<'_>, wall: WallClock) -> message::Snapshot {
         host: message::Host {
             kernel: host.facts.kernel.clone(),
             kvm_vendor: host.facts.kvm_vendor.clone(),
-            map_rules: host.facts.map_rules.map_or("unknown", |rules| rules.name()),
+            map_rules: host.map_rules.map_or("unknown", |rules| rules.name()),
         },
-        vms: host.vms.iter().map(|view| vm(view, host, wall)).collect(),
+        vms: host.vms.iter().map(|view| vm(view, wall)).collect(),
     }
 }
 
@@ -90,7 +90,7 @@ fn delivery(delivery: &Delivery) -> message::Delivery {
     }
 }
 
-fn vm(view: &VmView<'_>, host: &HostView<'_>, wall: WallClock) -> message::Vm {
+fn vm(view: &VmView<'_>, wall: WallClock) -> message::Vm {
     let vm = view.vm;
     message::Vm {
         vm: vm_ref(view.identity),
@@ -98,7 +98,11 @@ fn vm(view: &VmView<'_>, host: &HostView<'_>, wall: WallClock) -> message::Vm {
         vcpus: vm.vcpus().iter().map(vcpu).collect(),
         map: maps(vm),
         apicv: message::Apicv {
-            inhibits: inhibits(vm.apicv_inhibits(), host),
+            inhibits: vm
+                .inhibits()
+                .iter()
+                .map(|reason| reason.name().to_owned())
+                .collect(),
         },
         aimed: vm.logical_aims().map(aimed).collect(),
         findings: view
@@ -133,11 +137,12 @@ fn vcpu(vcpu: &VcpuSample) -> message::Vcpu {
     }
 }
 
-/// A VM that was never read, or whose LAPICs are not in KVM, has no maps; a NULL map is one of mode `none`.
+/// A VM that was never read, or whose LAPICs are not in KVM, has no maps; a NULL map is one of mode `none`. One that is
+/// judged as if by another KVM has no published map of that KVM's.
 fn maps(vm: &Vm) -> message::Maps {
     let observable = vm.sampled_yet() && vm.confidence() != Confidence::Unobservable;
     message::Maps {
-        published: observable.then(|| map(vm, vm.published())),
+        published: (observable && vm.as_if().is_none()).then(|| map(vm, vm.published())),
         rebuilt: vm
             .rebuild()
             .filter(|_| observable)
@@ -179,21 +184,6 @@ fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
             })
             .collect(),
     }
-}
-
-/// The names of the bits that are set; a bit that the kernel's own types do not name is shown by number.
-#[must_use]
-pub fn inhibits(mask: u64, host: &HostView<'_>) -> Vec<String> {
-    (0..u64::BITS)
-        .filter(|bit| mask & (1 << bit) != 0)
-        .map(|bit| {
-            host.facts
-                .inhibit_names
-                .get(&bit)
-                .cloned()
-                .unwrap_or_else(|| format!("bit-{bit}"))
-        })
-        .collect()
 }
 
 const fn slot(slot: &Slot) -> message::Slot {

@@ -57,7 +57,7 @@ pub fn write(
     wall: WallClock,
     style: Style,
 ) -> io::Result<()> {
-    write!(out, "{}", style.paragraph("", "  ", &phrase::host(host, wall)))?;
+    out.write_all(phrase::heading(host, wall, style).as_bytes())?;
     let about = "Edge-triggered fixed interrupts of IOAPIC pins and MSIs, logical destinations. Not modelled: AVIC's \
                  own logical table, and MSIs that hardware posts to a vCPU without KVM.";
     write!(out, "{}", style.paragraph("", "  ", about))?;

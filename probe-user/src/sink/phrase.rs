@@ -7,18 +7,29 @@ use probe_apic::{
     id::Slot,
 };
 
+use super::terminal::Style;
 use crate::{clock::WallClock, engine::view::HostView, escape::escape_line, identity::VmIdentity};
 
-/// The title of whatever shows a host: its kernel, its KVM, and when.
+/// The heading of whatever shows a host: its kernel, its KVM, when, and by whose rules it is judged.
 #[must_use]
-pub fn host(host: &HostView<'_>, wall: WallClock) -> String {
-    let rules = host.facts.map_rules.map_or("unknown", |rules| rules.name());
-    format!(
+pub fn heading(host: &HostView<'_>, wall: WallClock, style: Style) -> String {
+    let rules = host.map_rules.map_or("unknown", |rules| rules.name());
+    let title = format!(
         "kernel {}, kvm {}, map rules {rules}, at {}",
         escape_line(&host.facts.kernel),
         host.facts.kvm_vendor,
         wall.human(host.taken_at)
-    )
+    );
+    let as_kvm = host.as_kvm.map(|rules| {
+        format!(
+            "Judged as a KVM with map rules {rules} would treat the same registers; its own map is set aside."
+        )
+    });
+    [Some(title), as_kvm]
+        .into_iter()
+        .flatten()
+        .map(|paragraph| style.paragraph("", "  ", &paragraph))
+        .collect()
 }
 
 /// `web (pid 42)`, safe to print.

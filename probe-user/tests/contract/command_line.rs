@@ -55,6 +55,17 @@ fn wrong_usage_is_2_and_says_so_on_stderr() {
 }
 
 #[test]
+fn map_rules_that_do_not_exist_are_refused_with_those_that_do() {
+    for verb in ["snapshot", "deliver"] {
+        let (code, stdout, stderr) = run(&[verb, "--as-kvm", "newest"]);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""));
+        for choice in ["keep-disabled", "overwrite", "conflict-disables", "6.1"] {
+            assert!(stderr.contains(choice), "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn doctor_prints_results_on_stdout_and_ends_with_0_or_3() {
     let (code, stdout, stderr) = run(&["doctor"]);
     assert_eq!(stderr, "");

@@ -21,7 +21,9 @@ use ldrscope::{
     sink::{Sink, deliver_json, doctor, jsonl::JsonLines, snapshot_json},
 };
 use probe_apic::{
+    apicv::Inhibit,
     cause::Task,
+    delivery::{DeliveryMode, DestinationMode},
     id::{BootTime, VcpuId, VmId},
     map_rules::MapRules,
     observation::{Irqchip, Observation, Touch, Touched, VmSample},
@@ -29,7 +31,7 @@ use probe_apic::{
 };
 use serde_json::Value;
 
-use crate::fixture::{MS, SETTLE, UUID, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen};
+use crate::fixture::{MS, SETTLE, UUID, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen, vcpu};
 
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
 
@@ -168,7 +170,10 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
         let mut null = sample(3, MS, healthy(4), rules);
         null.published = None;
         let mut inhibited = sample(1, MS, bigsmp(16), rules);
-        inhibited.apicv_inhibits = 1 << 13 | 1 << 40;
+        inhibited.apicv_inhibits = ["logical_id_aliased", "bit-40"]
+            .map(Inhibit::named)
+            .into_iter()
+            .collect();
         inhibited.aims.push(pin(2, 0x01));
         feed(&mut engine, MS, [inhibited, userspace, null].map(read));
         let document = snapshot(&engine, MS);
@@ -192,6 +197,8 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
 fn deliveries_hold_to_their_schema_whatever_the_vm_is() {
     let every = |only_bad| Question {
         destinations: (0..=255).collect(),
+        destination_mode: DestinationMode::Logical,
+        delivery_mode: DeliveryMode::Fixed,
         only_bad,
     };
     for rules in MapRules::ALL {
@@ -238,6 +245,38 @@ fn deliveries_hold_to_their_schema_whatever_the_vm_is() {
         let bad = bad["destinations"].as_array().unwrap();
         assert!(bad.len() > 200 && bad.iter().all(|row| row["verdict"] != "ok"));
     }
+}
+
+#[test]
+fn as_another_kvm_there_is_no_published_map_and_the_severity_is_its_own() {
+    let crashed = || {
+        let mut vcpus = bigsmp(16);
+        vcpus[0] = vcpu(0, 1);
+        let mut sample = sample(1, MS, vcpus, MapRules::ConflictDisables);
+        sample.aims.push(pin(2, 0x01));
+        sample
+    };
+    let worst = |as_kvm: Option<MapRules>| {
+        let mut engine = engine(MapRules::ConflictDisables, None).as_kvm(as_kvm);
+        feed(&mut engine, 0, seen(1, 100, 0));
+        feed(&mut engine, MS, [read(crashed())]);
+        let document = snapshot(&engine, MS);
+        hold(&document);
+        assert_eq!(document["host"]["map_rules"], "conflict-disables");
+        let vm = &document["vms"][0];
+        let map = &vm["map"];
+        assert_eq!(map["published"].is_null(), as_kvm.is_some());
+        assert_eq!(map["agrees"].is_null(), as_kvm.is_some());
+        let findings = vm["findings"].as_array().unwrap();
+        let critical = findings.iter().any(|finding| finding["severity"] == "critical");
+        (map["rebuilt"]["mode"].as_str().unwrap().to_owned(), critical)
+    };
+    assert_eq!(worst(None), ("disabled".to_owned(), false));
+    assert_eq!(worst(Some(MapRules::Overwrite)), ("flat".to_owned(), true));
+    assert_eq!(
+        worst(Some(MapRules::ConflictDisables)),
+        ("disabled".to_owned(), false)
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ use ldrscope::{
 };
 use probe_apic::{
     cause::{Cause, Register, Route, Task},
+    delivery::{DeliveryMode, DestinationMode},
     finding::{Confidence, Effect, Evidence, Finding, FindingKey, Rule, Severity},
     id::{BootTime, Slot, VcpuId, VmId},
     lapic::Lapic,
@@ -234,9 +235,24 @@ fn deliveries_of_a_bad_and_of_a_good_vm() {
     golden("deliver-only-bad", &deliveries_of(&engine, true));
 }
 
+#[test]
+fn what_another_kvm_would_make_of_it_says_so_in_its_heading() {
+    let mut engine = engine(MapRules::Overwrite, None).as_kvm(Some(MapRules::ConflictDisables));
+    feed(&mut engine, 0, seen(1, 100, 0));
+    feed(
+        &mut engine,
+        MS,
+        [read(sample(1, MS, bigsmp(4), MapRules::Overwrite))],
+    );
+    golden("snapshot-as-kvm", &table(&engine));
+    golden("deliver-as-kvm", &deliveries_of(&engine, true));
+}
+
 fn deliveries_of(engine: &Engine, only_bad: bool) -> String {
     let question = Question {
         destinations: (0..=255).collect(),
+        destination_mode: DestinationMode::Logical,
+        delivery_mode: DeliveryMode::Fixed,
         only_bad,
     };
     let view = engine.view(BootTime(MS));

@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use crate::format::{Role, Type, kind};
 
 /// The structures and the enum that ldrscope looks up by name.
-const WANTED: [&str; 10] = [
+const WANTED: [&str; 12] = [
     "dentry",
     "kvm",
     "kvm_apic_map",
     "kvm_apicv_inhibit",
     "kvm_ioapic",
+    "kvm_irq_routing_table",
+    "kvm_kernel_irq_routing_entry",
     "kvm_lapic",
     "kvm_vcpu",
     "mm_struct",

@@ -29,7 +29,7 @@ struct Row(
 /// kernels by bpftool. `arch.apic` and `arch.apic_base` of 5.10 moved by 16 between 5.10.223, which the reference
 /// describes, and the fixture's 5.10.262.
 #[rustfmt::skip]
-const ROWS: [Row; 29] = [
+const ROWS: [Row; 38] = [
     Row("kvm", "vm_list", "kvm", Must, |l| l.kvm_vm_list, [2384, 4472, 4472, 4472, 4456]),
     Row("kvm", "online_vcpus", "kvm", Must, |l| l.kvm_online_vcpus, [2368, 4456, 4456, 4456, 4440]),
     Row("kvm", "userspace_pid", "kvm", Must, |l| l.kvm_userspace_pid, [187_576, 40_408, 6976, 6984, 6936]),
@@ -59,6 +59,15 @@ const ROWS: [Row; 29] = [
     Row("kvm_apic_map", "xapic_flat_map", "", Must, |l| l.map_slots, [24, 24, 24, 24, 24]),
     Row("kvm_apic_map", "phys_map", "kvm_apic_map", Must, |l| l.map_physical, [536, 536, 536, 536, 536]),
     Row("xa_node", "slots", "xa_node", Must, |l| l.xa_node_slots, [40, 40, 40, 40, 40]),
+    Row("kvm", "irq_routing", "kvm", May, |l| l.kvm_irq_routing, [86_768, 39_480, 6784, 6792, 6720]),
+    Row("kvm_irq_routing_table", "nr_rt_entries", "kvm_irq_routing_table", May, |l| l.routing_gsis, [288, 288, 288, 288, 288]),
+    Row("kvm_irq_routing_table", "map", "kvm_irq_routing_table", May, |l| l.routing_map, [296, 296, 296, 296, 296]),
+    Row("kvm_kernel_irq_routing_entry", "link", "kvm_kernel_irq_routing_entry", May, |l| l.route_link, [ABSENT, 48, 48, 48, 64]),
+    Row("kvm_kernel_irq_routing_entry", "gsi", "kvm_kernel_irq_routing_entry", May, |l| l.route_gsi, [ABSENT, 0, 0, 0, 0]),
+    Row("kvm_kernel_irq_routing_entry", "type", "kvm_kernel_irq_routing_entry", May, |l| l.route_type, [ABSENT, 4, 4, 4, 4]),
+    Row("kvm_kernel_irq_routing_entry", "msi.address_lo", "", May, |l| l.route_address_lo, [ABSENT, 16, 16, 16, 16]),
+    Row("kvm_kernel_irq_routing_entry", "msi.address_hi", "", May, |l| l.route_address_hi, [ABSENT, 20, 20, 20, 20]),
+    Row("kvm_kernel_irq_routing_entry", "msi.data", "", May, |l| l.route_data, [ABSENT, 24, 24, 24, 24]),
 ];
 
 fn resolve_blobs(blobs: &Blobs) -> Result<Resolved, LayoutError> {
@@ -147,9 +156,9 @@ fn map_mode_tells_the_generations_apart() {
         ("7.3", MapModeKind::Enum, 4),
     ];
     for (series, kind, bytes) in expected {
-        let Resolved { layout, map_mode, .. } = resolve_kernel(kernel(series));
+        let Resolved { layout, encoding } = resolve_kernel(kernel(series));
         assert_eq!(
-            (map_mode, layout.map_mode, layout.map_mode_bytes),
+            (encoding.map_mode, layout.map_mode, layout.map_mode_bytes),
             (kind, 16, bytes),
             "{series}"
         );
@@ -157,24 +166,6 @@ fn map_mode_tells_the_generations_apart() {
     let btf = kernel("5.10").btf();
     let oldest = map_mode(&Struct::find(&btf, "kvm_apic_map").unwrap());
     assert_eq!(oldest, Ok((MapModeKind::Bits, 1, 16)));
-}
-
-#[test]
-fn inhibits_are_called_what_each_kernel_calls_them() {
-    let oldest =
-        "disable hyperv absent blockirq apic_id_modified apic_base_modified nested irqwin pit_reinj sev";
-    let middle = "disabled hyperv absent blockirq physical_id_aliased apic_id_modified apic_base_modified nested \
-                  irqwin pit_reinj sev logical_id_aliased";
-    let newest = format!("{middle} physical_id_too_big");
-    for (series, names) in RESOLVED.into_iter().zip([oldest, middle, &newest, &newest]) {
-        let expected = (0..).zip(names.split_whitespace().map(str::to_owned)).collect();
-        assert_eq!(resolve_kernel(kernel(series)).inhibit_names, expected, "{series}");
-    }
-    assert_eq!(
-        inhibit_names(&kernel("5.10").btf()),
-        BTreeMap::new(),
-        "macros leave no trace"
-    );
 }
 
 #[test]

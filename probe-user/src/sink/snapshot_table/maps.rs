@@ -19,6 +19,10 @@ type Row = (u8, Option<u8>);
 pub(super) fn write(out: &mut dyn Write, vm: &Vm) -> io::Result<()> {
     let published = vm.published();
     let rebuilt = vm.rebuild().map(|rebuild| rebuild.map.as_ref());
+    let published_mode = match vm.as_if() {
+        Some(_) => "set aside",
+        None => mode(published),
+    };
     let verdict = match vm.agrees() {
         Some(true) => "they agree",
         Some(false) => "THEY DIFFER",
@@ -27,8 +31,7 @@ pub(super) fn write(out: &mut dyn Write, vm: &Vm) -> io::Result<()> {
     let rebuilt_mode = rebuilt.map_or("unknown", mode);
     writeln!(
         out,
-        "  map: published {}, rebuilt {rebuilt_mode}; {verdict}",
-        mode(published)
+        "  map: published {published_mode}, rebuilt {rebuilt_mode}; {verdict}"
     )?;
 
     let published = rows(vm, published);
