@@ -95,6 +95,8 @@ pub struct HostFacts {
     pub hooks: &'static str,
     /// Bit of `apicv_inhibit_reasons` -> lower-case name.
     pub inhibit_names: BTreeMap<u32, String>,
+    /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
+    pub vector_hashing: Option<bool>,
 }
 
 /// What the observer reports.
@@ -189,6 +191,7 @@ impl Observer {
             possible_rules,
             hooks: if precise { "precise" } else { "cold" },
             inhibit_names: resolved.inhibit_names,
+            vector_hashing: support.vector_hashing,
         };
         Ok(Self {
             probe,

@@ -55,6 +55,7 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
         possible_rules: vec![rules],
         hooks: "cold",
         inhibit_names: BTreeMap::from([(13, "logical_id_aliased".to_owned())]),
+        vector_hashing: Some(true),
     }
 }
 
