@@ -26,22 +26,31 @@ pub enum Rule {
     ModeMixed,
     /// A DFR that is neither flat nor cluster.
     DfrInvalid,
+    /// An x2APIC's ID or LDR is not the one that its vCPU's number implies.
+    X2apicIdMismatch,
+    /// vCPUs share a physical APIC ID, or one was changed.
+    PhysicalAlias,
     /// KVM scans for every logical interrupt.
     MapDisabled,
+    /// The VM lost APICv or AVIC for its IDs' sake.
+    ApicvInhibited,
     /// Published and rebuilt map differ.
     MapDivergence,
 }
 
 impl Rule {
     /// All of them, in the order of the design's table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::LdrMultiBit,
         Self::LdrCollision,
         Self::LdrStale,
         Self::LdrUnset,
         Self::ModeMixed,
         Self::DfrInvalid,
+        Self::X2apicIdMismatch,
+        Self::PhysicalAlias,
         Self::MapDisabled,
+        Self::ApicvInhibited,
         Self::MapDivergence,
     ];
 
@@ -55,7 +64,10 @@ impl Rule {
             Self::LdrUnset => "ldr-unset",
             Self::ModeMixed => "mode-mixed",
             Self::DfrInvalid => "dfr-invalid",
+            Self::X2apicIdMismatch => "x2apic-id-mismatch",
+            Self::PhysicalAlias => "physical-alias",
             Self::MapDisabled => "map-disabled",
+            Self::ApicvInhibited => "apicv-inhibited",
             Self::MapDivergence => "map-divergence",
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     aim::{Aim, AimSource},
+    apicv::Inhibits,
     cause::{Route, Task},
     host::Host,
     id::{BootTime, VcpuId, VcpuIdx, VmId},
@@ -42,7 +43,7 @@ pub(crate) fn x2apic(number: u32) -> VcpuSample {
     with(vcpu(number), |lapic| {
         lapic.apic_base = ApicBase(ApicBase::POWER_ON.0 | 1 << 10);
         lapic.id = number;
-        lapic.ldr = Ldr((number >> 4) << 16 | 1 << (number & 15));
+        lapic.ldr = Ldr::of_x2apic(number);
         enable(lapic);
     })
 }
@@ -87,7 +88,7 @@ pub(crate) fn sample(at: u64, vcpus: Vec<VcpuSample>, rules: MapRules) -> VmSamp
         irqchip: Irqchip::Kernel,
         x2apic_format: false,
         broadcast_quirk_disabled: false,
-        apicv_inhibits: 0,
+        apicv_inhibits: Inhibits::NONE,
         aims: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aim;
+pub mod apicv;
 pub mod cause;
 pub mod delivery;
 pub mod finding;

@@ -3,6 +3,7 @@
 
 use crate::{
     aim::Aim,
+    apicv::Inhibits,
     cause::{Register, Route, Task},
     id::{BootTime, VcpuId, VcpuIdx, VmId},
     lapic::Lapic,
@@ -140,8 +141,8 @@ pub struct VmSample {
     pub x2apic_format: bool,
     /// `kvm->arch.x2apic_broadcast_quirk_disabled`.
     pub broadcast_quirk_disabled: bool,
-    /// `kvm->arch.apicv_inhibit_reasons`, bits as the running kernel numbers them; 0 where it keeps none.
-    pub apicv_inhibits: u64,
+    /// Why KVM does without APICv or AVIC for this VM; none where it does not, or where the kernel keeps no reasons.
+    pub apicv_inhibits: Inhibits,
     /// Sources that use a destination, logical or physical, as read.
     pub aims: Vec<Aim>,
 }

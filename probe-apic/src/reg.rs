@@ -13,6 +13,13 @@ use crate::logical_id::{LogicalId, Model};
 pub struct Ldr(pub u32);
 
 impl Ldr {
+    /// The LDR of an x2APIC with that ID: cluster in bits 31:16, one bit of 15:0 (SDM vol. 3, "Deriving Logical x2APIC ID
+    /// from the Local x2APIC ID").
+    #[must_use]
+    pub const fn of_x2apic(id: u32) -> Self {
+        Self((id >> 4) << 16 | 1 << (id & 15))
+    }
+
     /// Bits 31:24, the logical ID of xAPIC mode.
     #[must_use]
     pub const fn xapic_logical_id(self) -> LogicalId {
@@ -112,6 +119,12 @@ impl ApicBase {
     #[must_use]
     pub const fn x2apic(self) -> bool {
         self.0 & (1 << 10) != 0
+    }
+
+    /// Bits 31:12 in their place: where the register page of xAPIC mode is (KVM's `MSR_IA32_APICBASE_BASE`).
+    #[must_use]
+    pub const fn address(self) -> u64 {
+        self.0 & 0xffff_f000
     }
 
     /// Bits 11:10, which alone decide the mode.

@@ -13,7 +13,9 @@ use crate::{
     vm::{MapInUse, Vm},
 };
 
+mod apicv_inhibited;
 mod claims;
+mod conflict;
 mod dfr_invalid;
 mod ldr_collision;
 mod ldr_multi_bit;
@@ -22,9 +24,11 @@ mod ldr_unset;
 mod map_disabled;
 mod map_divergence;
 mod mode_mixed;
+mod physical_alias;
 #[cfg(test)]
 mod tests;
 mod wording;
+mod x2apic_id_mismatch;
 
 use claims::Claims;
 
@@ -55,8 +59,20 @@ const TABLE: [Row; Rule::ALL.len()] = [
         find: dfr_invalid::find,
     },
     Row {
+        rule: Rule::X2apicIdMismatch,
+        find: x2apic_id_mismatch::find,
+    },
+    Row {
+        rule: Rule::PhysicalAlias,
+        find: physical_alias::find,
+    },
+    Row {
         rule: Rule::MapDisabled,
         find: map_disabled::find,
+    },
+    Row {
+        rule: Rule::ApicvInhibited,
+        find: apicv_inhibited::find,
     },
     Row {
         rule: Rule::MapDivergence,
@@ -120,15 +136,20 @@ pub fn judge(vm: &Vm) -> Vec<Finding> {
 }
 
 impl Draft<'_> {
+    fn scope(&self, rule: Rule) -> Scope {
+        let vcpus = self.vcpus.iter().copied();
+        match rule {
+            Rule::X2apicIdMismatch | Rule::PhysicalAlias => Scope::physical(vcpus),
+            // It names who caused the scans; they slow every logical interrupt.
+            Rule::MapDisabled => Scope::logical(vcpus, &self.slots).slow_everywhere(),
+            Rule::ApicvInhibited => Scope::logical(vcpus, &self.slots).losing_apicv(),
+            _ => Scope::logical(vcpus, &self.slots),
+        }
+    }
+
     fn finish(mut self, rule: Rule, vm: &Vm, consequences: &Consequences<'_>) -> Finding {
         self.vcpus.sort_by_key(|vcpu| vcpu.id);
-        let scope = Scope::logical(self.vcpus.iter().copied(), &self.slots);
-        let scope = match rule {
-            // It names who caused the scans; they slow every logical interrupt.
-            Rule::MapDisabled => scope.slow_everywhere(),
-            _ => scope,
-        };
-        let assessment = consequences.assess(&scope);
+        let assessment = consequences.assess(&self.scope(rule));
         let mut summary = self.summary;
         if let Some(aim) = assessment.aim {
             summary = format!("{summary}; {aim}");

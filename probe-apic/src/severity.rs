@@ -9,7 +9,7 @@ use crate::{
     aim::Aim,
     delivery::{Deliveries, DeliveryMode, Destination, DestinationMode, Fabric, Verdict},
     finding::{Effect, Severity},
-    id::{ApicId, Slot},
+    id::Slot,
     lapic::Lapic,
     logical_id::{LogicalId, Model},
     map_rules::MapRules,
@@ -28,18 +28,20 @@ const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=254;
 
 /// What a finding is about, as far as its consequences go.
 ///
-/// A destination touches a finding if it names one of its slots (or APIC IDs), or if one of its vCPUs gets (or should
-/// get) what is sent there. A finding without any of these is about the VM as a whole: every destination touches it.
+/// A destination touches a finding if it names one of its slots, or if one of its vCPUs gets (or should get) what is sent
+/// there. A finding without vCPUs and slots is about the VM as a whole: every destination touches it.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// Of which mode the destinations are.
     mode: DestinationMode,
     vcpus: VcpuSet,
-    /// Destinations 0-255 that name one of the slots or APIC IDs.
+    /// Destinations 0-255 that name one of the slots.
     naming: [bool; 256],
     whole_vm: bool,
     /// Whether every destination that is slow counts, touched or not.
     slow_everywhere: bool,
+    /// Whether the VM lost APICv or AVIC for it.
+    loses_apicv: bool,
     /// Whether one of the vCPUs is disabled.
     has_disabled: bool,
 }
@@ -56,13 +58,8 @@ impl Scope {
     }
 
     /// For a finding about physical destinations.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no rule is about physical destinations yet")
-    )]
-    pub(crate) fn physical<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>, ids: &[ApicId]) -> Self {
-        let names = |dest: u8| ids.contains(&ApicId(u32::from(dest)));
-        Self::new(DestinationMode::Physical, vcpus, names)
+    pub(crate) fn physical<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>) -> Self {
+        Self::new(DestinationMode::Physical, vcpus, |_| false)
     }
 
     fn new<'a>(
@@ -76,6 +73,7 @@ impl Scope {
             naming: [false; 256],
             whole_vm: false,
             slow_everywhere: false,
+            loses_apicv: false,
             has_disabled: false,
         };
         for vcpu in vcpus {
@@ -94,6 +92,24 @@ impl Scope {
         Self {
             slow_everywhere: true,
             ..self
+        }
+    }
+
+    /// The same, but that the VM lost APICv or AVIC for it. Where nobody is to blame any more, no destination touches it.
+    pub(crate) fn losing_apicv(self) -> Self {
+        Self {
+            whole_vm: false,
+            loses_apicv: true,
+            ..self
+        }
+    }
+
+    /// What it amounts to at least, whoever gets what.
+    const fn at_least(&self) -> Severity {
+        if self.loses_apicv {
+            Severity::Warning
+        } else {
+            Severity::Info
         }
     }
 
@@ -150,7 +166,7 @@ impl<'a> Consequences<'a> {
         let here = &self.tables(scope.mode).here;
         let Some(here) = here.get_or_init(|| self.vm.deliveries(scope.mode)) else {
             return Assessment {
-                severity: Severity::Info,
+                severity: scope.at_least(),
                 effect: Effect::default(),
                 aim: None,
             };
@@ -168,7 +184,7 @@ impl<'a> Consequences<'a> {
             Severity::Info
         };
         Assessment {
-            severity,
+            severity: severity.max(scope.at_least()),
             effect,
             aim,
         }

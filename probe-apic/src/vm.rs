@@ -4,6 +4,7 @@
 
 use crate::{
     aim::Aim,
+    apicv::Inhibits,
     delivery::{Deliveries, DestinationMode, Fabric},
     finding::Confidence,
     history::{History, News},
@@ -341,10 +342,11 @@ impl Vm {
         self.aims().iter().filter(|aim| aim.logical)
     }
 
-    /// `apicv_inhibit_reasons`, bits as the running kernel numbers them.
+    /// Why KVM does without APICv or AVIC for it, on the host that it runs on.
     #[must_use]
-    pub fn apicv_inhibits(&self) -> u64 {
-        self.sample.as_ref().map_or(0, |sample| sample.apicv_inhibits)
+    pub fn inhibits(&self) -> &Inhibits {
+        const NONE: &Inhibits = &Inhibits::NONE;
+        self.sample.as_ref().map_or(NONE, |sample| &sample.apicv_inhibits)
     }
 
     /// Whether userspace uses 32-bit APIC IDs.

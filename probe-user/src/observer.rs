@@ -14,7 +14,6 @@ mod routes;
 mod sample;
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
@@ -93,8 +92,6 @@ pub struct HostFacts {
     pub possible_rules: Vec<MapRules>,
     /// The hook set as chosen: `cold` or `precise`.
     pub hooks: &'static str,
-    /// Bit of `apicv_inhibit_reasons` -> lower-case name.
-    pub inhibit_names: BTreeMap<u32, String>,
     /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
     pub vector_hashing: Option<bool>,
 }
@@ -175,9 +172,9 @@ impl Observer {
             .map_err(|obstacle| preflight::explain(obstacle, &support))?;
         let mut early = Vec::new();
         let possible_rules = if options.canary {
-            canary::prove(&mut probe, resolved.map_mode, precise, &mut early)?
+            canary::prove(&mut probe, &resolved.encoding, precise, &mut early)?
         } else {
-            resolved.map_mode.possible_rules().to_vec()
+            resolved.encoding.map_mode.possible_rules().to_vec()
         };
         if possible_rules.is_empty() {
             log::warn!(
@@ -190,13 +187,12 @@ impl Observer {
             kvm_vendor: support.vendor.name().to_owned(),
             possible_rules,
             hooks: if precise { "precise" } else { "cold" },
-            inhibit_names: resolved.inhibit_names,
             vector_hashing: support.vector_hashing,
         };
         Ok(Self {
             probe,
             facts,
-            registry: Registry::new(resolved.map_mode),
+            registry: Registry::new(resolved.encoding),
             early,
             more: false,
             dropped: 0,

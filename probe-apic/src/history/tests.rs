@@ -395,3 +395,23 @@ fn touches_older_than_the_sample_end_no_life() {
     }
     assert_eq!(guest.suspects(), [0; 0]);
 }
+
+#[test]
+fn a_moved_register_page_is_explained_without_a_recalculation() {
+    let mut guest = Guest::booted(&clean_flat(2));
+    let moved = |lapic: &mut Lapic| lapic.apic_base = ApicBase(0xfed0_0800);
+    guest.now += 10;
+    let event = entered(guest.now, Route::ApicBase, &guest.vcpus[1]);
+    guest.host.apply(&event);
+    guest.vcpus[1] = with(guest.vcpus[1], moved);
+    guest.read();
+    let cause = guest.cause(1, Register::ApicBase).unwrap();
+    assert_eq!((cause.route, cause.certain), (Route::ApicBase, true));
+    assert_eq!((cause.old, cause.new), (Some(0xfee0_0800), Some(0xfed0_0800)));
+
+    // Unseen, it is found by the read.
+    guest.vcpus[0] = with(guest.vcpus[0], moved);
+    guest.read();
+    let cause = guest.cause(0, Register::ApicBase).unwrap();
+    assert_eq!((cause.route, cause.certain), (Route::Scan, false));
+}

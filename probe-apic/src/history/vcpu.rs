@@ -36,9 +36,14 @@ struct Change {
 /// A route that was entered, until its recalculation comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entered {
-    tid: Option<u32>,
-    route: Route,
+    by: Attribution,
     lapic: Lapic,
+}
+
+impl Entered {
+    fn tid(&self) -> Option<u32> {
+        self.by.task.as_ref().map(|task| task.tid)
+    }
 }
 
 /// A register write that a precise hook saw, until its recalculation comes.
@@ -93,11 +98,10 @@ impl VcpuHistory {
         let tid = by.task.as_ref().map(|task| task.tid);
         // Restores and resets set the APIC base on their way: the outer route is the one to name.
         let nested =
-            by.route == Route::ApicBase && self.entered.as_ref().is_some_and(|outer| outer.tid == tid);
+            by.route == Route::ApicBase && self.entered.as_ref().is_some_and(|outer| outer.tid() == tid);
         if !nested {
             self.entered = Some(Entered {
-                tid,
-                route: by.route,
+                by: by.clone(),
                 lapic: *lapic,
             });
         }
@@ -124,15 +128,15 @@ impl VcpuHistory {
     /// By which route the vCPU came to `lapic`, at a recalculation run by `task`.
     pub(super) fn attribute(&mut self, at: BootTime, task: Arc<Task>, lapic: &Lapic) -> Attribution {
         let entered = match self.entered.take() {
-            Some(entered) if entered.tid == Some(task.tid) => Some(entered),
+            Some(entered) if entered.tid() == Some(task.tid) => Some(entered),
             other => {
                 self.entered = other;
                 None
             }
         };
         let route = entered
-            .filter(|entered| is_outcome_of(entered.route, &entered.lapic, lapic))
-            .map_or(Route::GuestWrite, |entered| entered.route);
+            .filter(|entered| is_outcome_of(entered.by.route, &entered.lapic, lapic))
+            .map_or(Route::GuestWrite, |entered| entered.by.route);
         Attribution {
             at,
             route,
@@ -176,6 +180,9 @@ impl VcpuHistory {
     pub(super) fn sampled(&mut self, by: &Attribution, lapic: &Lapic) -> Option<Renewal> {
         let before = self.known;
         if !lapic.differs_from(&before) {
+            if lapic.apic_base.address() != before.apic_base.address() {
+                self.moved(by, &before, lapic);
+            }
             self.known = *lapic;
             return None;
         }
@@ -192,6 +199,23 @@ impl VcpuHistory {
         }
         self.known = *lapic;
         self.life.changed(by.at, by.route, &before, lapic)
+    }
+
+    /// The register page was moved and nothing else changed. No recalculation follows that: the route entered, if it was
+    /// seen, is all that there will be to explain it.
+    fn moved(&mut self, by: &Attribution, before: &Lapic, lapic: &Lapic) {
+        let entered = self.entered.take_if(|entered| {
+            entered.by.route == Route::ApicBase && entered.lapic.apic_base == before.apic_base
+        });
+        let by = entered.map_or_else(
+            || by.clone(),
+            |entered| Attribution {
+                certain: true,
+                ..entered.by
+            },
+        );
+        let (old, new) = (before.apic_base.0, lapic.apic_base.0);
+        self.note(Register::ApicBase, &by, old, new, None);
     }
 
     fn note(&mut self, register: Register, by: &Attribution, old: u64, new: u64, wrote: Option<Wrote>) {

@@ -5,7 +5,11 @@
 //! scan matches nothing (`kvm_apic_match_logical_addr`).
 
 use super::{Draft, View, named_slots};
-use crate::{cause::Register, observation::VcpuSample, rules::wording::in_words};
+use crate::{
+    cause::Register,
+    observation::VcpuSample,
+    rules::wording::{first_of, in_words},
+};
 
 /// vCPUs that the summary names with their DFR each.
 const SHOWN: usize = 4;
@@ -17,14 +21,9 @@ pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
     if vcpus.is_empty() {
         return Vec::new();
     }
-    let mut each: Vec<String> = vcpus
+    let each = vcpus
         .iter()
-        .take(SHOWN)
-        .map(|vcpu| format!("vCPU {} (DFR {})", vcpu.id, vcpu.lapic.dfr))
-        .collect();
-    if vcpus.len() > SHOWN {
-        each.push(format!("{} more", vcpus.len() - SHOWN));
-    }
+        .map(|vcpu| format!("vCPU {} (DFR {})", vcpu.id, vcpu.lapic.dfr));
     let verb = if vcpus.len() == 1 {
         "has a DFR"
     } else {
@@ -37,7 +36,7 @@ pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
         registers: &[Register::Dfr, Register::Svr, Register::ApicBase, Register::Ldr],
         summary: format!(
             "{} {verb} neither flat nor cluster; KVM's map takes that as cluster, its scan as no match at all",
-            in_words(&each)
+            in_words(&first_of(each, SHOWN))
         ),
         vcpus,
     }]

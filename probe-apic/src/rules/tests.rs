@@ -10,6 +10,8 @@ use crate::{
     reg::{ApicBase, Dfr, Ldr},
 };
 
+mod ids;
+
 fn judged(sample: VmSample, rules: MapRules) -> Vec<Finding> {
     judge(only_vm(&host_with(sample, rules)))
 }

@@ -105,6 +105,16 @@ pub(super) fn in_words(items: &[String]) -> String {
     }
 }
 
+/// The first `shown` of `items`, then how many more there are.
+pub(super) fn first_of(items: impl ExactSizeIterator<Item = String>, shown: usize) -> Vec<String> {
+    let more = items.len().saturating_sub(shown);
+    let mut named: Vec<String> = items.take(shown).collect();
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    named
+}
+
 /// `slot 0 (flat bit 0)`, `slot 3.1 (cluster 3, bit 1)`.
 pub(super) fn slot(model: Model, slot: Slot) -> String {
     let Slot { cluster, bit } = slot;

@@ -6,7 +6,7 @@ use crate::{
     cause::Register,
     finding::{Finding, Rule, Severity},
     fixture::{bigsmp, clean_flat, disable, flat, host_with, only_vm, pin, sample, with, x2apic},
-    id::{ApicId, Slot, VcpuId},
+    id::{Slot, VcpuId},
     map_rules::MapRules,
     observation::{VcpuSample, VmSample},
     rules::judge,
@@ -240,7 +240,7 @@ fn shared_physical_id_breaks_its_destination_before_6_3_and_slows_it_after() {
         };
         let host = host_with(sample, rules);
         let vm = only_vm(&host);
-        let scope = Scope::physical(vm.vcpus().iter(), &[ApicId(0)]);
+        let scope = Scope::physical(vm.vcpus().iter());
         Consequences::of(vm).assess(&scope)
     };
     let old = MapRules::Overwrite;

@@ -222,7 +222,7 @@ fn types(facts: &Facts<'_>) -> Check {
 fn layout(facts: &Facts<'_>) -> Option<Check> {
     match facts.layout {
         Ok(resolved) => {
-            let generation = match resolved.map_mode {
+            let generation = match resolved.encoding.map_mode {
                 MapModeKind::Bits => "overwrite or keep-disabled",
                 MapModeKind::Enum => "conflict-disables",
             };

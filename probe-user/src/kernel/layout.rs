@@ -3,13 +3,14 @@
 //! A member that ldrscope cannot do without and that is not found, or on which several structures of one
 //! name disagree, refuses the kernel by that member's name. Nothing is looked up by version.
 
-use std::collections::BTreeMap;
-
 use probe_apic::map_rules::MapRules;
 use probe_common::layout::{ABSENT, Layout};
 use thiserror::Error;
 
-use super::btf::{Btf, TypeId};
+use super::{
+    btf::{Btf, TypeId},
+    inhibits::InhibitTable,
+};
 
 /// Why a layout could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -86,11 +87,17 @@ impl MapModeKind {
 pub struct Resolved {
     /// Offsets for the kernel-side programs; the symbol addresses are still 0.
     pub layout: Layout,
+    /// What the programs copy as it is, and userspace has to read.
+    pub encoding: Encoding,
+}
+
+/// How the kernel keeps what differs from one to another in meaning, not only in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
     /// How the map's mode is kept.
     pub map_mode: MapModeKind,
-    /// Bit of `apicv_inhibit_reasons` -> lower-case name (`enum kvm_apicv_inhibit`); empty where the kernel
-    /// has no such enum (before 5.19).
-    pub inhibit_names: BTreeMap<u32, String>,
+    /// What each bit of `apicv_inhibit_reasons` means.
+    pub inhibits: InhibitTable,
 }
 
 /// One structure's candidates, all asked for every member.
@@ -240,8 +247,10 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
     };
     Ok(Resolved {
         layout,
-        map_mode,
-        inhibit_names: inhibit_names(btf),
+        encoding: Encoding {
+            map_mode,
+            inhibits: InhibitTable::of(btf),
+        },
     })
 }
 
@@ -272,16 +281,6 @@ fn guest_rip(vcpu: &Struct<'_>) -> Result<u32, LayoutError> {
         offset.checked_add(VCPU_REGS_RIP * 8).filter(|_| holds_rip)
     });
     Ok(rip.unwrap_or(ABSENT))
-}
-
-fn inhibit_names(btf: &Btf<'_>) -> BTreeMap<u32, String> {
-    const PREFIX: &str = "APICV_INHIBIT_REASON_";
-    let reasons = btf.enumerators("kvm_apicv_inhibit").into_iter();
-    let named = reasons.filter_map(|(name, bit)| {
-        let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
-        Some((u32::try_from(bit).ok().filter(|&bit| bit < 64)?, name))
-    });
-    named.collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::reading;
 use crate::{
     bpf::probe::Probe,
     clock,
-    kernel::{layout::MapModeKind, obstacle::Obstacle},
+    kernel::{layout::Encoding, obstacle::Obstacle},
 };
 
 /// What the canary's LAPIC is set to.
@@ -102,14 +102,14 @@ fn write(page: &mut [std::ffi::c_char], at: usize, bytes: &[u8]) {
 /// Where the canary cannot be made, or was not seen, or not as it was made.
 pub(super) fn prove(
     probe: &mut Probe,
-    map_mode: MapModeKind,
+    encoding: &Encoding,
     precise: bool,
     others: &mut Vec<Decoded>,
 ) -> Result<Vec<MapRules>, Obstacle> {
     let mut attempt = 1;
     loop {
         let before = losses(probe)?;
-        match prove_once(probe, map_mode, precise, others) {
+        match prove_once(probe, encoding, precise, others) {
             Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(probe)? > before => {
                 // After a loss every VM is looked for and read anyway.
                 others.clear();
@@ -122,7 +122,7 @@ pub(super) fn prove(
 
 fn prove_once(
     probe: &mut Probe,
-    map_mode: MapModeKind,
+    encoding: &Encoding,
     precise: bool,
     others: &mut Vec<Decoded>,
 ) -> Result<Vec<MapRules>, Obstacle> {
@@ -133,10 +133,10 @@ fn prove_once(
     canary.set(&DISABLED)?;
     drain(probe, &mut seen);
     let map_rules = seen_made(probe, precise, &seen).and_then(|kvm| {
-        let mut fitting = map_mode.possible_rules().to_vec();
-        keep_fitting(&mut fitting, &read_back(probe, kvm, map_mode, &DISABLED)?);
+        let mut fitting = encoding.map_mode.possible_rules().to_vec();
+        keep_fitting(&mut fitting, &read_back(probe, kvm, encoding, &DISABLED)?);
         canary.set(&MULTI_BIT)?;
-        keep_fitting(&mut fitting, &read_back(probe, kvm, map_mode, &MULTI_BIT)?);
+        keep_fitting(&mut fitting, &read_back(probe, kvm, encoding, &MULTI_BIT)?);
         Ok(fitting)
     });
     drop(canary);
@@ -223,7 +223,7 @@ fn deaf(what: &str) -> Obstacle {
 fn read_back(
     probe: &mut Probe,
     (kvm, generation): (u64, u64),
-    map_mode: MapModeKind,
+    encoding: &Encoding,
     state: &State,
 ) -> Result<VmSample, Obstacle> {
     let unreadable = || deaf("the test VM could not be read back");
@@ -235,7 +235,7 @@ fn read_back(
         .filter(|reading| reading.steady && reading.linked() && reading.canary())
         .ok_or_else(unreadable)?;
     let now = clock::now();
-    let sample = reading.into_sample(now, now, map_mode);
+    let sample = reading.into_sample(now, now, encoding);
     let [vcpu] = sample.vcpus.as_slice() else {
         return Err(unreadable());
     };

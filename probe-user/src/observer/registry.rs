@@ -15,7 +15,7 @@ use super::{
     ingest,
     reading::Reading,
 };
-use crate::kernel::layout::MapModeKind;
+use crate::kernel::layout::Encoding;
 
 #[cfg(test)]
 mod tests;
@@ -26,17 +26,17 @@ const TORN_GRACE_NS: u64 = 20_000_000;
 /// The VMs on a host, and what was said of them.
 pub(super) struct Registry {
     census: Census,
-    map_mode: MapModeKind,
+    encoding: Encoding,
     /// KVM's list of VMs must be walked: something names a VM that is not known.
     list_is_stale: bool,
 }
 
 impl Registry {
     /// A host of which nothing is known yet.
-    pub(super) fn new(map_mode: MapModeKind) -> Self {
+    pub(super) fn new(encoding: Encoding) -> Self {
         Self {
             census: Census::default(),
-            map_mode,
+            encoding,
             list_is_stale: true,
         }
     }
@@ -153,7 +153,6 @@ impl Registry {
         now: BootTime,
         out: &mut Vec<Report>,
     ) {
-        let map_mode = self.map_mode;
         let Some(resident) = self.census.get(kvm, vm) else {
             return;
         };
@@ -201,9 +200,11 @@ impl Registry {
             resident.owner = Some(owner);
             out.push(process(resident, owner));
         }
-        out.push(Report::Observation(Observation::Sample(
-            reading.into_sample(now, trigger, map_mode),
-        )));
+        out.push(Report::Observation(Observation::Sample(reading.into_sample(
+            now,
+            trigger,
+            &self.encoding,
+        ))));
     }
 }
 

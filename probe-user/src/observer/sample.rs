@@ -17,11 +17,11 @@ use probe_common::{
 };
 
 use super::reading::Reading;
-use crate::kernel::layout::MapModeKind;
+use crate::kernel::layout::{Encoding, MapModeKind};
 
 impl Reading {
     /// The reading in the analysis' terms.
-    pub(super) fn into_sample(self, at: BootTime, trigger: BootTime, map_mode: MapModeKind) -> VmSample {
+    pub(super) fn into_sample(self, at: BootTime, trigger: BootTime, encoding: &Encoding) -> VmSample {
         let irqchip = match self.copy.irqchip_mode {
             1 => Irqchip::Kernel,
             2 => Irqchip::Split,
@@ -32,7 +32,7 @@ impl Reading {
         } else {
             self.vcpus.iter().map(vcpu_sample).collect()
         };
-        let (published, known) = self.published(map_mode);
+        let (published, known) = self.published(encoding.map_mode);
         let mapped = self.copy.before.mapped_vcpus;
         VmSample {
             vm: VmId(self.copy.before.generation),
@@ -45,7 +45,7 @@ impl Reading {
             irqchip,
             x2apic_format: self.copy.x2apic_format != 0,
             broadcast_quirk_disabled: self.copy.broadcast_quirk_disabled != 0,
-            apicv_inhibits: self.copy.apicv_inhibits,
+            apicv_inhibits: encoding.inhibits.decode(self.copy.apicv_inhibits),
             aims: self.aims(),
             vcpus,
         }

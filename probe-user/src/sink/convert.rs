@@ -32,7 +32,7 @@ pub fn snapshot(host: &HostView<'_>, wall: WallClock) -> message::Snapshot {
             kvm_vendor: host.facts.kvm_vendor.clone(),
             map_rules: host.map_rules.map_or("unknown", |rules| rules.name()),
         },
-        vms: host.vms.iter().map(|view| vm(view, host, wall)).collect(),
+        vms: host.vms.iter().map(|view| vm(view, wall)).collect(),
     }
 }
 
@@ -90,7 +90,7 @@ fn delivery(delivery: &Delivery) -> message::Delivery {
     }
 }
 
-fn vm(view: &VmView<'_>, host: &HostView<'_>, wall: WallClock) -> message::Vm {
+fn vm(view: &VmView<'_>, wall: WallClock) -> message::Vm {
     let vm = view.vm;
     message::Vm {
         vm: vm_ref(view.identity),
@@ -98,7 +98,11 @@ fn vm(view: &VmView<'_>, host: &HostView<'_>, wall: WallClock) -> message::Vm {
         vcpus: vm.vcpus().iter().map(vcpu).collect(),
         map: maps(vm),
         apicv: message::Apicv {
-            inhibits: inhibits(vm.apicv_inhibits(), host),
+            inhibits: vm
+                .inhibits()
+                .iter()
+                .map(|reason| reason.name().to_owned())
+                .collect(),
         },
         aimed: vm.logical_aims().map(aimed).collect(),
         findings: view
@@ -180,21 +184,6 @@ fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
             })
             .collect(),
     }
-}
-
-/// The names of the bits that are set; a bit that the kernel's own types do not name is shown by number.
-#[must_use]
-pub fn inhibits(mask: u64, host: &HostView<'_>) -> Vec<String> {
-    (0..u64::BITS)
-        .filter(|bit| mask & (1 << bit) != 0)
-        .map(|bit| {
-            host.facts
-                .inhibit_names
-                .get(&bit)
-                .cloned()
-                .unwrap_or_else(|| format!("bit-{bit}"))
-        })
-        .collect()
 }
 
 const fn slot(slot: &Slot) -> message::Slot {

@@ -13,10 +13,11 @@ use std::{
 
 use probe_apic::{
     aim::{Aim, AimSource},
+    apicv::Inhibit,
     finding::{Confidence, Finding},
 };
 
-use super::{convert::inhibits, phrase, terminal::Style};
+use super::{phrase, terminal::Style};
 use crate::escape::escape_line;
 use crate::{
     clock::WallClock,
@@ -37,18 +38,12 @@ pub fn write(out: &mut dyn Write, host: &HostView<'_>, wall: WallClock, style: S
     }
     for view in &host.vms {
         writeln!(out)?;
-        write_vm(out, view, host, wall, style)?;
+        write_vm(out, view, wall, style)?;
     }
     out.flush()
 }
 
-fn write_vm(
-    out: &mut dyn Write,
-    view: &VmView<'_>,
-    host: &HostView<'_>,
-    wall: WallClock,
-    style: Style,
-) -> io::Result<()> {
+fn write_vm(out: &mut dyn Write, view: &VmView<'_>, wall: WallClock, style: Style) -> io::Result<()> {
     let vm = view.vm;
     write!(out, "{}", style.paragraph("", "  ", &headline(view)))?;
     if vm.confidence() == Confidence::Unobservable {
@@ -62,9 +57,9 @@ fn write_vm(
     }
     vcpus::write(out, vm.vcpus())?;
     maps::write(out, vm)?;
-    let inhibits = inhibits(vm.apicv_inhibits(), host);
-    if !inhibits.is_empty() {
-        let words = escape_line(&inhibits.join(", ")).into_owned();
+    if !vm.inhibits().is_empty() {
+        let names: Vec<&str> = vm.inhibits().iter().map(Inhibit::name).collect();
+        let words = escape_line(&names.join(", ")).into_owned();
         write!(
             out,
             "{}",

@@ -1,6 +1,6 @@
 //! A fabricated host: VMs in given register states, reported as the observer would.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use ldrscope::{
     engine::{Engine, output::Output},
@@ -12,6 +12,7 @@ use ldrscope::{
 };
 use probe_apic::{
     aim::{Aim, AimSource},
+    apicv::Inhibits,
     id::{BootTime, VcpuId, VcpuIdx, VmId},
     lapic::Lapic,
     map_rules::MapRules,
@@ -54,7 +55,6 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
         kvm_vendor: "amd".to_owned(),
         possible_rules: vec![rules],
         hooks: "cold",
-        inhibit_names: BTreeMap::from([(13, "logical_id_aliased".to_owned())]),
         vector_hashing: Some(true),
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn sample(vm: u64, at: u64, vcpus: Vec<VcpuSample>, rules: MapRules) 
         irqchip: Irqchip::Kernel,
         x2apic_format: false,
         broadcast_quirk_disabled: false,
-        apicv_inhibits: 0,
+        apicv_inhibits: Inhibits::NONE,
         aims: Vec::new(),
     }
 }

@@ -21,6 +21,7 @@ use ldrscope::{
     sink::{Sink, deliver_json, doctor, jsonl::JsonLines, snapshot_json},
 };
 use probe_apic::{
+    apicv::Inhibit,
     cause::Task,
     delivery::{DeliveryMode, DestinationMode},
     id::{BootTime, VcpuId, VmId},
@@ -169,7 +170,10 @@ fn snapshots_hold_to_their_schema_whatever_the_vms_are() {
         let mut null = sample(3, MS, healthy(4), rules);
         null.published = None;
         let mut inhibited = sample(1, MS, bigsmp(16), rules);
-        inhibited.apicv_inhibits = 1 << 13 | 1 << 40;
+        inhibited.apicv_inhibits = ["logical_id_aliased", "bit-40"]
+            .map(Inhibit::named)
+            .into_iter()
+            .collect();
         inhibited.aims.push(pin(2, 0x01));
         feed(&mut engine, MS, [inhibited, userspace, null].map(read));
         let document = snapshot(&engine, MS);

@@ -156,9 +156,9 @@ fn map_mode_tells_the_generations_apart() {
         ("7.3", MapModeKind::Enum, 4),
     ];
     for (series, kind, bytes) in expected {
-        let Resolved { layout, map_mode, .. } = resolve_kernel(kernel(series));
+        let Resolved { layout, encoding } = resolve_kernel(kernel(series));
         assert_eq!(
-            (map_mode, layout.map_mode, layout.map_mode_bytes),
+            (encoding.map_mode, layout.map_mode, layout.map_mode_bytes),
             (kind, 16, bytes),
             "{series}"
         );
@@ -166,24 +166,6 @@ fn map_mode_tells_the_generations_apart() {
     let btf = kernel("5.10").btf();
     let oldest = map_mode(&Struct::find(&btf, "kvm_apic_map").unwrap());
     assert_eq!(oldest, Ok((MapModeKind::Bits, 1, 16)));
-}
-
-#[test]
-fn inhibits_are_called_what_each_kernel_calls_them() {
-    let oldest =
-        "disable hyperv absent blockirq apic_id_modified apic_base_modified nested irqwin pit_reinj sev";
-    let middle = "disabled hyperv absent blockirq physical_id_aliased apic_id_modified apic_base_modified nested \
-                  irqwin pit_reinj sev logical_id_aliased";
-    let newest = format!("{middle} physical_id_too_big");
-    for (series, names) in RESOLVED.into_iter().zip([oldest, middle, &newest, &newest]) {
-        let expected = (0..).zip(names.split_whitespace().map(str::to_owned)).collect();
-        assert_eq!(resolve_kernel(kernel(series)).inhibit_names, expected, "{series}");
-    }
-    assert_eq!(
-        inhibit_names(&kernel("5.10").btf()),
-        BTreeMap::new(),
-        "macros leave no trace"
-    );
 }
 
 #[test]

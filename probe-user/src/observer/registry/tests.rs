@@ -7,6 +7,7 @@ use probe_common::{
 };
 
 use super::*;
+use crate::kernel::{inhibits::InhibitTable, layout::MapModeKind};
 
 const KVM: u64 = 0xffff_8880_1234_0000;
 const A: VmId = VmId(2);
@@ -74,7 +75,13 @@ fn words(out: &mut Vec<Report>) -> Vec<&'static str> {
 }
 
 fn registry() -> (Registry, Vec<Report>) {
-    (Registry::new(MapModeKind::Enum), Vec::new())
+    (
+        Registry::new(Encoding {
+            map_mode: MapModeKind::Enum,
+            inhibits: InhibitTable::default(),
+        }),
+        Vec::new(),
+    )
 }
 
 #[test]

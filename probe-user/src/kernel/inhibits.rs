@@ -1,0 +1,73 @@
+//! What the running kernel's numbers for the reasons against APICv and AVIC mean: they differ from kernel to kernel, and
+//! `enum kvm_apicv_inhibit` (5.19 on) tells. What a reason amounts to is the analysis' business.
+
+use std::collections::BTreeMap;
+
+use probe_apic::apicv::{Inhibit, Inhibits};
+
+use super::btf::Btf;
+
+/// Bit of `kvm->arch.apicv_inhibit_reasons` -> reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InhibitTable(BTreeMap<u32, Inhibit>);
+
+impl InhibitTable {
+    /// The table of the kernel with these types; empty where it has no such enum.
+    #[must_use]
+    pub fn of(btf: &Btf<'_>) -> Self {
+        const PREFIX: &str = "APICV_INHIBIT_REASON_";
+        let reasons = btf.enumerators("kvm_apicv_inhibit").into_iter();
+        let named = reasons.filter_map(|(name, bit)| {
+            let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+            let bit = u32::try_from(bit).ok().filter(|&bit| bit < u64::BITS)?;
+            Some((bit, Inhibit::named(&name)))
+        });
+        Self(named.collect())
+    }
+
+    /// The reasons that are set in `mask`. A bit that the kernel's own types do not name is told by its number.
+    #[must_use]
+    pub fn decode(&self, mask: u64) -> Inhibits {
+        (0..u64::BITS)
+            .filter(|bit| mask & (1 << bit) != 0)
+            .map(|bit| {
+                let known = self.0.get(&bit).cloned();
+                known.unwrap_or_else(|| Inhibit::named(&format!("bit-{bit}")))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::btf::fixture::kernel, *};
+
+    fn names(series: &str, mask: u64) -> Vec<String> {
+        let inhibits = InhibitTable::of(&kernel(series).btf()).decode(mask);
+        inhibits.iter().map(|reason| reason.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn reasons_are_called_what_each_kernel_calls_them() {
+        let oldest =
+            "disable hyperv absent blockirq apic_id_modified apic_base_modified nested irqwin pit_reinj sev";
+        let middle = "disabled hyperv absent blockirq physical_id_aliased apic_id_modified apic_base_modified nested \
+                      irqwin pit_reinj sev logical_id_aliased";
+        let newest = format!("{middle} physical_id_too_big");
+        for (series, expected) in [
+            ("6.1", oldest),
+            ("6.12", middle),
+            ("6.18", &newest),
+            ("7.3", &newest),
+        ] {
+            let expected: Vec<_> = expected.split_whitespace().collect();
+            assert_eq!(names(series, (1 << expected.len()) - 1), expected, "{series}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_name_has_a_number() {
+        assert_eq!(names("6.1", 1 << 40 | 1), ["disable", "bit-40"]);
+        assert_eq!(names("5.10", 0b10), ["bit-1"], "macros leave no trace");
+    }
+}
