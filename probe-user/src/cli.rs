@@ -20,8 +20,9 @@ Exit codes:
 
 const NOT_MODELLED: &str = "\
 Verdicts: ok; slow (right, but KVM scans all vCPUs); lost (nobody gets it); partial (some of those who should);
-misrouted (somebody who should not).
-Not modelled: AVIC's own logical table, and MSIs that hardware posts to a vCPU without KVM.";
+misrouted (somebody who should not). Of lowest priority any one of those who should get it is ok.
+Modelled are edge-triggered interrupts of IOAPIC pins and MSIs. Not modelled: AVIC's own logical table, MSIs that
+hardware posts to a vCPU without KVM, the redirection hint of an MSI, and what one vCPU sends another.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,9 +139,19 @@ pub struct Deliver {
     #[command(flatten)]
     pub subject: Subject,
 
-    /// Show only these destinations, decimal or 0x...: N, N-M, or a list with commas [default: 0-255]
+    /// Show these destinations, decimal or 0x...: N, N-M, or a list with commas; logical ones above 255 are those of
+    /// x2APICs (cluster in bits 31:16) [default: 0-255]
     #[arg(long, value_name = "LIST", value_parser = value::destinations)]
     pub dest: Option<Destinations>,
+
+    /// Show physical destinations (APIC IDs) instead of logical ones
+    #[arg(long)]
+    pub physical: bool,
+
+    /// Show interrupts of this vector (decimal or 0x...) with lowest priority, of which one of the vCPUs named gets
+    /// each, instead of fixed ones
+    #[arg(long, value_name = "VECTOR", value_parser = value::vector)]
+    pub lowest_priority: Option<u8>,
 
     /// Show only destinations whose verdict is not `ok`
     #[arg(long)]
