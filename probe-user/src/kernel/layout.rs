@@ -224,6 +224,7 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         vcpu_idx: vcpu.scalar("vcpu_idx", 4)?,
         vcpu_apic: vcpu.scalar("arch.apic", 8)?,
         vcpu_apic_base: vcpu.scalar("arch.apic_base", 8)?,
+        vcpu_apicv_active: vcpu.optional("arch.apicv_active"),
         vcpu_rip: guest_rip(&vcpu)?,
         lapic_vcpu: lapic.scalar("vcpu", 8)?,
         lapic_sw_enabled: lapic.scalar("sw_enabled", 1)?,
