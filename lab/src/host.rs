@@ -39,14 +39,12 @@ impl FromStr for Series {
 }
 
 impl Series {
-    /// The oldest of the matrix, refused by ldrscope.
+    /// The oldest of the matrix: its kvm module has no BTF.
     pub const V5_10: Self = Self { major: 5, minor: 10 };
     /// The newest of the matrix whose map is built by [`MapRules::Overwrite`].
     pub const V6_1: Self = Self { major: 6, minor: 1 };
     /// The oldest of the matrix whose map is built by [`MapRules::ConflictDisables`].
     pub const V6_12: Self = Self { major: 6, minor: 12 };
-    /// The first that ldrscope can observe: its BTF covers modules.
-    pub const FIRST_OBSERVABLE: Self = Self { major: 5, minor: 11 };
 
     /// The running kernel's.
     pub fn running() -> Result<Self, UnknownSeries> {

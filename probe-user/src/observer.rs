@@ -160,7 +160,10 @@ impl Observer {
         preflight::check(&support, options.btf.is_some())?;
         let symbols = Symbols::read()
             .map_err(|error| Obstacle::internal("reading the kernel's list of symbols", error))?;
-        let mut resolved = types::resolve(options.btf.as_deref())?;
+        let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
+        if let Some(build) = resolved.known_build.filter(|_| !options.canary) {
+            return Err(Obstacle::Unproven { build: build.name });
+        }
         symbols.locate(&mut resolved.layout)?;
         let precise = options.hooks.wants_precise(&support);
         let probe_options = ProbeOptions {
@@ -172,7 +175,7 @@ impl Observer {
             .map_err(|obstacle| preflight::explain(obstacle, &support))?;
         let mut early = Vec::new();
         let possible_rules = if options.canary {
-            canary::prove(&mut probe, &resolved.encoding, precise, &mut early)?
+            canary::prove(&mut probe, &resolved, precise, &mut early)?
         } else {
             resolved.encoding.map_mode.possible_rules().to_vec()
         };

@@ -9,6 +9,7 @@ mod delivery;
 mod expect;
 mod kdump;
 mod many;
+mod old;
 mod oracle;
 mod process;
 mod quiet;
