@@ -18,6 +18,8 @@ pub struct Boot {
     pub cpus: u8,
     /// Whether KVM's modules are loaded before the first case.
     pub kvm_loaded: bool,
+    /// Parameters of the module kvm-amd, as `insmod` takes them; of no meaning where it is not loaded.
+    pub kvm_amd_parameters: String,
     /// More words for the kernel's command line, parted by blanks.
     pub kernel_arguments: String,
     /// Full names of the cases, in the order in which they run. Never empty.
@@ -52,6 +54,7 @@ mod tests {
             name: PLAIN.into(),
             cpus: 1,
             kvm_loaded: true,
+            kvm_amd_parameters: "avic=1 force_avic=1".into(),
             kernel_arguments: "lockdown=integrity quiet".into(),
             cases: vec!["kdump/cold".into(), "no-vm".into()],
         };

@@ -4,9 +4,11 @@
 
 mod agreement;
 mod attribution;
+mod avic;
 mod bench;
 mod delivery;
 mod expect;
+mod ids;
 mod kdump;
 mod many;
 mod old;

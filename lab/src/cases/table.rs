@@ -4,8 +4,8 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, old, oracle, process, quiet,
-    refusal, routes, rules,
+    Bench, CaseError, Context, RunCase, agreement, attribution, avic, ids, kdump, many, old, oracle, process,
+    quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -17,6 +17,7 @@ struct Machine {
     kernels: Kernels,
     cpus: u8,
     kvm_loaded: bool,
+    kvm_amd_parameters: &'static str,
     kernel_arguments: &'static str,
 }
 
@@ -25,6 +26,8 @@ struct Machine {
 enum Kernels {
     /// Every one of the matrix.
     All,
+    /// This series and later ones.
+    From(Series),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
 }
@@ -34,6 +37,7 @@ const ORDINARY: Machine = Machine {
     kernels: Kernels::All,
     cpus: 1,
     kvm_loaded: true,
+    kvm_amd_parameters: "",
     kernel_arguments: "",
 };
 
@@ -60,12 +64,23 @@ const LOCKED_DOWN: Machine = Machine {
     ..ORDINARY
 };
 
-const MACHINES: [&Machine; 4] = [&ORDINARY, &TWO_CPUS, &WITHOUT_KVM, &LOCKED_DOWN];
+/// KVM keeps the reasons that inhibit AVIC, though the emulated processor has none. Guests must not run there: nobody
+/// would trap their APIC writes. So its cases act by `KVM_SET_LAPIC` and the like alone. Before 6.0 kvm-amd could not be
+/// told to.
+const AVIC: Machine = Machine {
+    name: "avic",
+    kernels: Kernels::From(Series::V6_1),
+    kvm_amd_parameters: "avic=1 force_avic=1",
+    ..ORDINARY
+};
+
+const MACHINES: [&Machine; 5] = [&ORDINARY, &TWO_CPUS, &WITHOUT_KVM, &LOCKED_DOWN, &AVIC];
 
 impl Machine {
     fn exists_on(&self, series: Series) -> bool {
         match self.kernels {
             Kernels::All => true,
+            Kernels::From(first) => series >= first,
             Kernels::Only(only) => series == only,
         }
     }
@@ -144,6 +159,13 @@ const TABLE: &[Entry] = &[
     Entry::both("multi-bit", rules::multi_bit),
     Entry::both("ldr-unset", rules::ldr_unset),
     Entry::both("map-disabled", rules::map_disabled).only(MapRules::ConflictDisables),
+    Entry::both("physical-alias", ids::physical_alias),
+    Entry::both("x2apic-id-mismatch", ids::x2apic_mismatch).only(MapRules::Overwrite),
+    Entry::both("avic-logical-alias", avic::logical_alias)
+        .only(MapRules::ConflictDisables)
+        .on(&[&AVIC]),
+    Entry::both("avic-changed-id", avic::changed_id).on(&[&AVIC]),
+    Entry::both("avic-moved-base", avic::moved_base).on(&[&AVIC]),
     Entry::both("msi-route", routes::aimed),
     Entry::both("msi-route-split", routes::aimed_past_split_irqchip),
     Entry::both("set-lapic", attribution::set_lapic).on(&[&ORDINARY, &TWO_CPUS]),
@@ -159,6 +181,7 @@ const TABLE: &[Entry] = &[
     Entry::both("two-vms", many::two_vms),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
+    Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
     Entry::once("map-agrees", agreement::random_states),
     Entry::once("oracle", oracle::random_states),
     Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
@@ -203,6 +226,7 @@ pub fn boots_for(series: Series) -> Vec<Boot> {
             name: machine.name.to_owned(),
             cpus: machine.cpus,
             kvm_loaded: machine.kvm_loaded,
+            kvm_amd_parameters: machine.kvm_amd_parameters.to_owned(),
             kernel_arguments: machine.kernel_arguments.to_owned(),
             cases: cases_of(machine, series)
                 .into_iter()

@@ -94,9 +94,16 @@ fn title(series: Series, boot: &Boot) -> String {
 /// The machine that `boot` asks for.
 fn host(series: Series, boot: &Boot) -> Host {
     let plain = Host::plain(series);
+    let kvm = if boot.kvm_loaded {
+        Kvm::Loaded {
+            amd_parameters: boot.kvm_amd_parameters.clone(),
+        }
+    } else {
+        Kvm::Unloaded
+    };
     Host {
         cpus: boot.cpus,
-        kvm: if boot.kvm_loaded { plain.kvm } else { Kvm::Unloaded },
+        kvm,
         kernel_arguments: boot.kernel_arguments.clone(),
         ..plain
     }
