@@ -9,6 +9,7 @@ pub mod demo;
 pub mod exhibit;
 pub mod guest;
 pub mod host;
+pub mod qemu;
 pub mod reap;
 pub mod scenario;
 pub mod suite;
