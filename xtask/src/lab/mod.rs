@@ -146,6 +146,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         interactive || !arguments.shell,
         "lab --shell needs a terminal on standard input and output"
     );
+    if let Some(directory) = &arguments.exchange {
+        ensure!(
+            directory.is_dir(),
+            "--exchange: {} is no directory; create it first",
+            directory.display()
+        );
+    }
     let binaries = if arguments.no_build {
         Binaries::of_last_build(Profile::Release)?
     } else {
