@@ -3,8 +3,10 @@
 //! reporting is for `suite`.
 
 mod agreement;
+mod as_kvm;
 mod attribution;
 mod bench;
+mod deliver;
 mod delivery;
 mod expect;
 mod kdump;

@@ -4,8 +4,8 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, oracle, process, quiet, refusal, routes,
-    rules,
+    Bench, CaseError, Context, RunCase, agreement, as_kvm, attribution, deliver, kdump, many, oracle,
+    process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -157,6 +157,9 @@ const TABLE: &[Entry] = &[
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("map-agrees", agreement::random_states),
+    Entry::once("deliver", deliver::against_irrs),
+    Entry::once("deliver-unobservable", deliver::unobservable),
+    Entry::once("as-kvm", as_kvm::before_migration),
     Entry::once("oracle", oracle::random_states),
     Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-300", many::large_300),
