@@ -4,8 +4,8 @@
 use lab_protocol::{Boot, Journey, Leg, Userland, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, as_kvm, attribution, avic, deliver, ids, kdump, many, migration,
-    old, oracle, process, quiet, refusal, routes, rules,
+    Bench, CaseError, Context, RunCase, agreement, as_kvm, attribution, avic, deliver, ids, kdump, many,
+    migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
