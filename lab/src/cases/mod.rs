@@ -11,6 +11,7 @@ mod expect;
 mod ids;
 mod kdump;
 mod many;
+mod oracle;
 mod process;
 mod quiet;
 mod refusal;
@@ -34,6 +35,9 @@ pub enum CaseError {
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The oracle could not do its work.
+    #[error("oracle: {0}")]
+    Oracle(#[from] crate::oracle::OracleError),
     /// An expectation beside the event stream was not met.
     #[error("{0}")]
     Unmet(String),

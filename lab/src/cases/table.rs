@@ -4,8 +4,8 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, avic, ids, kdump, many, process, quiet,
-    refusal, routes, rules,
+    Bench, CaseError, Context, RunCase, agreement, attribution, avic, ids, kdump, many, oracle, process,
+    quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -175,6 +175,8 @@ const TABLE: &[Entry] = &[
     Entry::both("sigterm", process::sigterm),
     Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
     Entry::once("map-agrees", agreement::random_states),
+    Entry::once("oracle", oracle::random_states),
+    Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-300", many::large_300),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
     Entry::once("no-vm", quiet::no_vm),

@@ -364,4 +364,6 @@ impl<'a> Btf<'a> {
 #[cfg(test)]
 pub(super) mod fixture;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

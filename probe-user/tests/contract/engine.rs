@@ -2,10 +2,11 @@
 
 use ldrscope::{engine::output::Output, observer::Report};
 use probe_apic::{
+    cause::{Route, Task},
     finding::{Rule, Severity},
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation},
+    observation::{Lost, Observation, Touch, Touched},
 };
 
 use crate::fixture::{MS, SETTLE, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen, vcpu, words};
@@ -151,8 +152,16 @@ fn a_vm_is_read_once_more_after_a_change_of_an_apic_base_was_seen_coming() {
         lapic: None,
         task: Task::default(),
     };
-    feed(&mut engine, 10 * MS, [Report::Observation(Observation::Touched(entered))]);
-    feed(&mut engine, 11 * MS, [read(sample(1, 11 * MS, healthy(4), RULES))]);
+    feed(
+        &mut engine,
+        10 * MS,
+        [Report::Observation(Observation::Touched(entered))],
+    );
+    feed(
+        &mut engine,
+        11 * MS,
+        [read(sample(1, 11 * MS, healthy(4), RULES))],
+    );
     assert!(engine.take_refresh_due(BootTime(59 * MS)).is_empty());
     assert_eq!(engine.take_refresh_due(BootTime(60 * MS)), [VmId(1)]);
     assert!(engine.take_refresh_due(BootTime(9000 * MS)).is_empty());

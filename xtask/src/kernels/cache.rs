@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use lab_protocol::KvmBuild;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -25,6 +26,9 @@ pub(crate) struct Kernel {
     series: Series,
     directory: PathBuf,
     manifest: Manifest,
+    kvm: KvmBuild,
+    /// What is loaded in the place of the kernel's own `kvm.ko`.
+    other_kvm: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +58,8 @@ pub(crate) enum CacheError {
     Manifest(#[from] serde_json::Error),
     #[error("it was cached by another version of xtask")]
     Format,
+    #[error("it was made from another version of the kernel, or with another patch")]
+    OtherOrigin,
     #[error("its file {} is damaged", .0.display())]
     Damaged(PathBuf),
     #[error("its file {} cannot be read ({})", .0.display(), .1)]
@@ -71,12 +77,15 @@ impl Kernel {
         self.directory.join("vmlinuz")
     }
 
-    /// The directory that the paths of [`Self::files`] and of the module lists are relative to.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    /// The file to take for `path`, one of [`Self::module_tree`].
+    pub(crate) fn file(&self, path: &Path) -> PathBuf {
+        match &self.other_kvm {
+            Some(other) if is_kvm(path) => other.clone(),
+            _ => self.directory.join(path),
+        }
     }
 
-    /// The files below `lib/modules`: modules and their indexes.
+    /// The files below `lib/modules`: modules and their indexes. The paths of the module lists are among them.
     pub(crate) fn module_tree(&self) -> impl Iterator<Item = &Path> {
         self.manifest
             .files
@@ -95,10 +104,38 @@ impl Kernel {
         &self.manifest.kvm_modules
     }
 
-    /// Whether this is the kernel of that Debian version.
-    pub(crate) fn is_version(&self, version: &str) -> bool {
-        self.manifest.version == version
+    /// Debian's version of its packages.
+    pub(crate) fn version(&self) -> &str {
+        &self.manifest.version
     }
+
+    /// The suite that it comes from.
+    pub(crate) fn suite(&self) -> &str {
+        &self.manifest.suite
+    }
+
+    /// `uname -r`.
+    pub(crate) fn release(&self) -> &str {
+        &self.manifest.release
+    }
+
+    /// The same kernel with `module` in the place of its own `kvm.ko`.
+    pub(super) fn with_kvm(self, kvm: KvmBuild, module: PathBuf) -> Result<Self> {
+        ensure!(
+            self.kvm_modules().iter().any(|path| is_kvm(path)),
+            "kernel {} has no kvm.ko that another could take the place of",
+            self.series
+        );
+        Ok(Self {
+            kvm,
+            other_kvm: Some(module),
+            ..self
+        })
+    }
+}
+
+fn is_kvm(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "kvm.ko")
 }
 
 impl fmt::Display for Kernel {
@@ -113,7 +150,11 @@ impl fmt::Display for Kernel {
             formatter,
             "{}: {release} (Debian {version}, {suite})",
             self.series
-        )
+        )?;
+        match self.kvm {
+            KvmBuild::Stock => Ok(()),
+            build => write!(formatter, " with KVM {build}"),
+        }
     }
 }
 
@@ -128,17 +169,26 @@ pub(crate) fn load(root: &Path, series: Series) -> Result<Kernel, CacheError> {
         return Err(CacheError::Format);
     }
     for KeptFile { path, sha256 } in &manifest.files {
-        let found =
-            digest(&directory.join(path)).map_err(|error| CacheError::Unreadable(path.clone(), error))?;
-        if found != *sha256 {
-            return Err(CacheError::Damaged(path.clone()));
-        }
+        check(&directory, path, sha256)?;
     }
     Ok(Kernel {
         series,
         directory,
         manifest,
+        kvm: KvmBuild::Stock,
+        other_kvm: None,
     })
+}
+
+/// Holds a cached file to its hash.
+pub(super) fn check(directory: &Path, path: &Path, sha256: &str) -> Result<(), CacheError> {
+    let found =
+        digest(&directory.join(path)).map_err(|error| CacheError::Unreadable(path.to_owned(), error))?;
+    if found == sha256 {
+        Ok(())
+    } else {
+        Err(CacheError::Damaged(path.to_owned()))
+    }
 }
 
 /// Puts an unpacked kernel in place of whatever the cache had of its series.
@@ -157,15 +207,18 @@ pub(crate) fn store(root: &Path, series: Series, release: &Release, unpacked: &U
     };
     let text = serde_json::to_vec_pretty(&manifest).context("cannot write the manifest")?;
     fs::write(unpacked.directory.join(MANIFEST), text).context("cannot write the manifest")?;
-    let place = root.join(series.name());
-    match fs::remove_dir_all(&place) {
+    put(&unpacked.directory, &root.join(series.name()))
+}
+
+/// Moves a finished directory to `place` by one rename, in place of what is there.
+pub(super) fn put(finished: &Path, place: &Path) -> Result<()> {
+    match fs::remove_dir_all(place) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace {}", place.display()));
         }
         _ => {}
     }
-    fs::rename(&unpacked.directory, &place)
-        .with_context(|| format!("cannot put the kernel at {}", place.display()))
+    fs::rename(finished, place).with_context(|| format!("cannot put anything at {}", place.display()))
 }
 
 fn list(root: &Path, below: &Path, files: &mut Vec<KeptFile>) -> Result<()> {
@@ -188,14 +241,24 @@ fn list(root: &Path, below: &Path, files: &mut Vec<KeptFile>) -> Result<()> {
 fn digest(path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     io::copy(&mut fs::File::open(path)?, &mut hash)?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(in_hexadecimal(hash))
+}
+
+/// The hash of `bytes` as manifests have it.
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    in_hexadecimal(Sha256::new_with_prefix(bytes))
+}
+
+fn in_hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn cached(root: &Path) -> Kernel {
+    /// A kernel of two files in the cache below `root`.
+    pub(in crate::kernels) fn cached(root: &Path) -> Kernel {
         let directory = root.join("fresh");
         fs::create_dir_all(directory.join("lib/modules/6.1.0")).unwrap();
         fs::write(directory.join("vmlinuz"), "image").unwrap();
@@ -220,7 +283,7 @@ mod tests {
     fn what_was_stored_is_found_whole() {
         let root = tempfile::tempdir().unwrap();
         let kernel = cached(root.path());
-        assert!(kernel.is_version("6.1.1-1"));
+        assert_eq!(kernel.version(), "6.1.1-1");
         assert_eq!(
             kernel.module_tree().collect::<Vec<_>>(),
             [Path::new("lib/modules/6.1.0/kvm.ko")]
@@ -229,6 +292,22 @@ mod tests {
             load(root.path(), Series::V6_12),
             Err(CacheError::Absent)
         ));
+    }
+
+    #[test]
+    fn another_kvm_takes_the_place_of_its_own_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let kernel = cached(root.path());
+        let (own, other) = (
+            Path::new("lib/modules/6.1.0/kvm.ko"),
+            Path::new("elsewhere/kvm.ko"),
+        );
+        assert_eq!(kernel.file(own), root.path().join("6.1").join(own));
+        let fitted = kernel.with_kvm(KvmBuild::KeepDisabled, other.to_owned()).unwrap();
+        assert_eq!(fitted.file(own), other);
+        let index = Path::new("lib/modules/6.1.0/modules.dep");
+        assert_eq!(fitted.file(index), root.path().join("6.1").join(index));
+        assert!(fitted.to_string().ends_with(" with KVM keep-disabled"));
     }
 
     #[test]

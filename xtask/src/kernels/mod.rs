@@ -2,16 +2,20 @@
 //!
 //! This file owns the matrix and the way from a [`Series`] to a ready [`Kernel`]. Asking Debian's archive is
 //! [`archive`]'s, choosing and reading packages [`package`]'s, taking out of them what the lab boots [`unpack`]'s,
-//! and what is kept on disk [`cache`]'s.
+//! what is kept on disk [`cache`]'s, and a KVM other than the kernel's own [`kvm_build`]'s.
 
 mod archive;
 mod cache;
+mod kvm_build;
 mod package;
 mod release;
 mod series;
 mod unpack;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, Result};
+use lab_protocol::KvmBuild;
 
 pub(crate) use self::{
     archive::Mirrors,
@@ -32,31 +36,44 @@ pub(crate) struct Arguments {
     mirrors: Mirrors,
 }
 
-/// Fetches what is asked for and says what is there.
+/// Fetches what is asked for, builds what is made from it, and says what is there.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wanted: &[Series] = if arguments.series.is_empty() {
         &MATRIX
     } else {
         &arguments.series
     };
-    for kernel in obtain(wanted, arguments.refresh, &arguments.mirrors)? {
+    let root = root()?;
+    for kernel in obtain(&root, wanted, arguments.refresh, &arguments.mirrors)? {
         progress::note(format_args!("kernel {kernel}"));
+        for build in kvm_build::of_series(kernel.series()) {
+            let fitted = kvm_build::fit(&root, kernel.clone(), build, &arguments.mirrors)?;
+            progress::note(format_args!("kernel {fitted}"));
+        }
     }
     Ok(())
 }
 
 /// The kernel of `series`, from the cache if it is whole there, else from Debian's archive.
 pub(crate) fn ensure(series: Series) -> Result<Kernel> {
-    let mut kernels = obtain(&[series], false, &Mirrors::default())?;
+    let mut kernels = obtain(&root()?, &[series], false, &Mirrors::default())?;
     kernels.pop().context("one series yields one kernel")
 }
 
+/// `kernel` with this build of KVM: its own, one from the cache, or one that is built now.
+pub(crate) fn with_kvm(kernel: Kernel, build: KvmBuild) -> Result<Kernel> {
+    kvm_build::fit(&root()?, kernel, build, &Mirrors::default())
+}
+
+fn root() -> Result<PathBuf> {
+    Ok(paths::cache()?.join("kernels"))
+}
+
 /// The kernels of `wanted`, in that order; asks the archive once for all that the cache lacks.
-fn obtain(wanted: &[Series], refresh: bool, mirrors: &Mirrors) -> Result<Vec<Kernel>> {
-    let root = paths::cache()?.join("kernels");
+fn obtain(root: &Path, wanted: &[Series], refresh: bool, mirrors: &Mirrors) -> Result<Vec<Kernel>> {
     let mut found = Vec::new();
     for &series in wanted {
-        found.push((series, cache::load(&root, series)));
+        found.push((series, cache::load(root, series)));
     }
     let mut missing = Vec::new();
     for (series, kernel) in &found {
@@ -68,16 +85,16 @@ fn obtain(wanted: &[Series], refresh: bool, mirrors: &Mirrors) -> Result<Vec<Ker
         }
     }
     if !missing.is_empty() {
-        fetch(&root, &missing, mirrors)?;
+        fetch(root, &missing, mirrors)?;
     }
     let ready = found.into_iter().map(|(series, kernel)| match kernel {
         Ok(kernel) if !refresh => Ok(kernel),
-        _ => cache::load(&root, series).with_context(|| format!("kernel {series} is not usable")),
+        _ => cache::load(root, series).with_context(|| format!("kernel {series} is not usable")),
     });
     ready.collect()
 }
 
-fn fetch(root: &std::path::Path, missing: &[Series], mirrors: &Mirrors) -> Result<()> {
+fn fetch(root: &Path, missing: &[Series], mirrors: &Mirrors) -> Result<()> {
     setup::kernels()?;
     let step = progress::step(
         "kernels: package lists",
@@ -88,7 +105,7 @@ fn fetch(root: &std::path::Path, missing: &[Series], mirrors: &Mirrors) -> Resul
     for &series in missing {
         let release = package::newest(&archive, series)?;
         if let Ok(kernel) = cache::load(root, series)
-            && kernel.is_version(&release.version)
+            && kernel.version() == release.version
         {
             progress::note(format_args!(
                 "kernel {series}: {} is still the newest",

@@ -38,7 +38,7 @@ pub(crate) fn write(kernel: &Kernel, binaries: &Binaries, order: &Order) -> Resu
         image.copy(binary, &Path::new("bin").join(name), EXECUTABLE)?;
     }
     for path in kernel.module_tree() {
-        image.copy(&kernel.directory().join(path), path, PLAIN)?;
+        image.copy(&kernel.file(path), path, PLAIN)?;
     }
     let order = order.to_json().context("cannot write the order")?;
     image.bytes(Path::new(order::PATH), PLAIN, &order)?;

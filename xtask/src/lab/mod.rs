@@ -17,7 +17,7 @@ mod terminal;
 use std::{env, io::IsTerminal as _, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lab_protocol::Userland;
+use lab_protocol::{KvmBuild, Userland};
 
 pub(crate) use self::{
     session::{Channels, Session},
@@ -60,6 +60,10 @@ pub(crate) struct Arguments {
     /// ldrscope, and the default when counting instructions
     #[arg(long, value_parser = parse_userland)]
     userland: Option<Userland>,
+    /// Build of KVM: `stock` is the kernel's own; `keep-disabled`, built for 6.1, is that of 2019, which enters
+    /// software-disabled APICs into its logical map
+    #[arg(long, value_name = "BUILD", default_value_t)]
+    kvm: KvmBuild,
     /// Leave KVM's modules unloaded
     #[arg(long)]
     no_kvm: bool,
@@ -155,9 +159,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     } else {
         Input::Inherited
     };
+    let kvm = arguments.kvm;
     let (host, argv) = host_and_command(arguments);
     setup::lab()?;
-    let kernel = kernels::ensure(host.series)?;
+    let kernel = kernels::with_kvm(kernels::ensure(host.series)?, kvm)?;
     progress::note(format_args!("booting kernel {kernel}"));
     let session = Session {
         host,

@@ -1,7 +1,7 @@
 //! Makes a machine ready: the programs and libraries that building and the lab need.
 //!
-//! Every command calls the part that it needs ([`lab`], [`kernels`], [`build`], [`lints`]), which only looks if all is there. What
-//! is needed is [`need`]'s table, installing it [`apt`]'s; choosing a compiler for BPF is [`toolchain`]'s and
+//! Every command calls the part that it needs ([`lab`], [`kernels`], [`kvm_build`], [`build`], [`lints`]), which only looks if
+//! all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a compiler for BPF is [`toolchain`]'s and
 //! providing bpf-linker [`linker`]'s.
 
 mod apt;
@@ -54,6 +54,11 @@ pub(crate) fn lab() -> Result<()> {
 /// What fetching kernels needs.
 pub(crate) fn kernels() -> Result<()> {
     provide(need::KERNELS)
+}
+
+/// What building a KVM other than a kernel's own needs.
+pub(crate) fn kvm_build() -> Result<()> {
+    provide(need::KVM_BUILD)
 }
 
 /// What building needs; returns the compiler and the linker for BPF.

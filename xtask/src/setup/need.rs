@@ -56,6 +56,11 @@ const DEBIAN_KEYS: Need = file(
     "debian-archive-keyring",
     &["/usr/share/keyrings/debian-archive-keyring.gpg"],
 );
+const MAKE: Need = program("make", "make");
+const PATCH: Need = program("patch", "patch");
+/// The compiler that Debian's headers of 6.1 name, the very one that built the kernel.
+const KERNEL_COMPILER: Need = program("gcc-12", "gcc-12");
+const PAHOLE: Need = program("pahole", "dwarves");
 const C_COMPILER: Need = program("cc", "gcc");
 const STATIC_LIBC: Need = file(
     "the static C library",
@@ -96,6 +101,8 @@ const ZLIB: Need = file("the zlib library", "zlib1g-dev", &["/usr/include/zlib.h
 pub(crate) const LAB: &[Need] = &[QEMU, BUSYBOX];
 /// To fetch and unpack kernels.
 pub(crate) const KERNELS: &[Need] = &[MODPROBE, XZ, ZSTD, DEBIAN_KEYS];
+/// To build KVM from its source.
+pub(crate) const KVM_BUILD: &[Need] = &[MAKE, PATCH, KERNEL_COMPILER, PAHOLE, XZ, DEBIAN_KEYS];
 /// To build the static userspace binaries.
 pub(crate) const BUILD: &[Need] = &[C_COMPILER, STATIC_LIBC];
 /// A compiler for the eBPF object, with its lints, where no other is there.
@@ -112,6 +119,10 @@ pub(crate) const ALL: &[Need] = &[
     XZ,
     ZSTD,
     DEBIAN_KEYS,
+    MAKE,
+    PATCH,
+    KERNEL_COMPILER,
+    PAHOLE,
     C_COMPILER,
     STATIC_LIBC,
     GIT,
