@@ -26,6 +26,8 @@ struct Machine {
 enum Kernels {
     /// Every one that ldrscope can observe.
     Observable,
+    /// This series and later ones: before it the machine cannot stand as it must.
+    Since(Series),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
 }
@@ -62,10 +64,11 @@ const LOCKED_DOWN: Machine = Machine {
     ..ORDINARY
 };
 
-/// KVM keeps the reasons that inhibit AVIC, though the emulated processor has none. Guests must not run there: nobody
-/// would trap their APIC writes. So its cases act by `KVM_SET_LAPIC` and the like alone.
+/// KVM keeps the reasons that inhibit AVIC, though the emulated processor has none (`force_avic`, 5.19 on). Guests must not
+/// run there: nobody would trap their APIC writes. So its cases act by `KVM_SET_LAPIC` and the like alone.
 const AVIC: Machine = Machine {
     name: "avic",
+    kernels: Kernels::Since(Series::V6_1),
     kvm_amd_parameters: "avic=1 force_avic=1",
     ..ORDINARY
 };
@@ -83,6 +86,7 @@ impl Machine {
     fn exists_on(&self, series: Series) -> bool {
         match self.kernels {
             Kernels::Observable => series >= Series::FIRST_OBSERVABLE,
+            Kernels::Since(first) => series >= first,
             Kernels::Only(only) => series == only,
         }
     }
