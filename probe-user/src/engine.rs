@@ -63,8 +63,9 @@ impl Engine {
         filter: VmFilter,
         processes: Box<dyn ProcessSource>,
     ) -> Self {
+        let host = Host::new(facts.possible_rules.iter().copied());
         Self {
-            host: Host::new(facts.possible_rules.iter().copied()),
+            host: if facts.rules_proven { host.proven() } else { host },
             facts,
             tracker: Tracker::new(settle_nanos),
             filter,

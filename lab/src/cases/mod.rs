@@ -11,6 +11,8 @@ mod expect;
 mod ids;
 mod kdump;
 mod many;
+mod migration;
+mod old;
 mod oracle;
 mod process;
 mod quiet;
@@ -21,10 +23,11 @@ mod table;
 
 use crate::guest::GuestError;
 use crate::host::MapRules;
+use crate::qemu::QemuError;
 use crate::tool::{Hooks, ToolError};
 
 pub use bench::Bench;
-pub use table::{Case, boots_for, cases_for};
+pub use table::{Case, boots_for, cases_for, cases_on, journeys};
 
 /// Why a case failed. The first line of the message is the reason, the rest the transcript.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,9 @@ pub enum CaseError {
     /// The guest did.
     #[error("guest: {0}")]
     Guest(#[from] GuestError),
+    /// A guest under QEMU did.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
