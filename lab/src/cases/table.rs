@@ -4,8 +4,8 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, oracle, process, quiet, refusal, routes,
-    rules,
+    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, oracle, process, quiet, refusal,
+    routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
