@@ -2,6 +2,7 @@
 //! KVM builds a logical map. Known from the release string alone, since the lab chose the kernel itself;
 //! ldrscope must find out by other means.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// How KVM treats LDRs that compete for a slot.
@@ -25,6 +26,12 @@ pub struct Series {
 #[error("{0:?} is no kernel series; give one such as 6.12")]
 pub struct UnknownSeries(String);
 
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
 impl FromStr for Series {
     type Err = UnknownSeries;
 
@@ -39,14 +46,12 @@ impl FromStr for Series {
 }
 
 impl Series {
-    /// The oldest of the matrix, refused by ldrscope.
+    /// The oldest of the matrix: its kvm module has no BTF.
     pub const V5_10: Self = Self { major: 5, minor: 10 };
     /// The newest of the matrix whose map is built by [`MapRules::Overwrite`].
     pub const V6_1: Self = Self { major: 6, minor: 1 };
     /// The oldest of the matrix whose map is built by [`MapRules::ConflictDisables`].
     pub const V6_12: Self = Self { major: 6, minor: 12 };
-    /// The first that ldrscope can observe: its BTF covers modules.
-    pub const FIRST_OBSERVABLE: Self = Self { major: 5, minor: 11 };
 
     /// The running kernel's.
     pub fn running() -> Result<Self, UnknownSeries> {

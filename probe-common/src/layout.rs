@@ -65,6 +65,8 @@ pub struct Layout {
     pub vcpu_apic: u32,
     /// `kvm_vcpu.arch.apic_base` (8 bytes).
     pub vcpu_apic_base: u32,
+    /// `kvm_vcpu.arch.apicv_active` (1 byte, to 5.19), optional.
+    pub vcpu_apicv_active: u32,
     /// `kvm_vcpu.arch.rip` (7.x), or `kvm_vcpu.arch.regs[VCPU_REGS_RIP]` before (8 bytes), optional.
     pub vcpu_rip: u32,
     /// `kvm_lapic.vcpu`.
@@ -73,7 +75,7 @@ pub struct Layout {
     pub lapic_sw_enabled: u32,
     /// `kvm_lapic.regs`.
     pub lapic_regs: u32,
-    /// `kvm_lapic.apicv_active` (1 byte), optional.
+    /// `kvm_lapic.apicv_active` (1 byte, from 6.0 on), optional.
     pub lapic_apicv_active: u32,
     /// `kvm_apic_map.mode` (1 byte) or `.logical_mode` (4 bytes), as `map_mode_bytes` says.
     pub map_mode: u32,
@@ -103,9 +105,11 @@ pub struct Layout {
     pub route_address_hi: u32,
     /// `kvm_kernel_irq_routing_entry.msi.data` (4 bytes), optional.
     pub route_data: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 }
-assert_size!(Layout, 24 + 44 * 4);
+assert_size!(Layout, 24 + 46 * 4);
 
 impl Layout {
     /// What the object holds before the loader overrides it. The programs refuse to run on it, since
@@ -139,6 +143,7 @@ impl Layout {
         vcpu_idx: 0,
         vcpu_apic: 0,
         vcpu_apic_base: 0,
+        vcpu_apicv_active: 0,
         vcpu_rip: 0,
         lapic_vcpu: 0,
         lapic_sw_enabled: 0,
@@ -158,5 +163,23 @@ impl Layout {
         route_address_lo: 0,
         route_address_hi: 0,
         route_data: 0,
+        reserved: 0,
     };
+
+    /// Whether it says where everything about interrupt routes is: without one of these members none is read.
+    #[must_use]
+    pub fn has_routes(&self) -> bool {
+        let members = [
+            self.kvm_irq_routing,
+            self.routing_gsis,
+            self.routing_map,
+            self.route_link,
+            self.route_gsi,
+            self.route_type,
+            self.route_address_lo,
+            self.route_address_hi,
+            self.route_data,
+        ];
+        !members.contains(&ABSENT)
+    }
 }

@@ -167,6 +167,21 @@ impl Vcpu {
         read(self.0 + rip as u64)
     }
 
+    /// Whether hardware writes `lapic`'s page by itself, so that it may hold a new value before KVM sees it. The flag
+    /// moved from the vCPU to its LAPIC in 6.0.
+    #[inline(always)]
+    pub(crate) fn apicv_active(self, lapic: Lapic) -> bool {
+        let (in_lapic, in_vcpu) = (offset!(lapic_apicv_active), offset!(vcpu_apicv_active));
+        let flag = if in_lapic != ABSENT {
+            lapic.0 + in_lapic as u64
+        } else if in_vcpu != ABSENT {
+            self.0 + in_vcpu as u64
+        } else {
+            return false;
+        };
+        read::<u8>(flag) == Some(1)
+    }
+
     /// The map-relevant registers of its LAPIC.
     #[inline(always)]
     pub(crate) fn registers(self) -> Option<Registers> {
@@ -205,12 +220,5 @@ impl Lapic {
     #[inline(always)]
     pub(crate) fn sw_enabled(self) -> Option<u8> {
         read(self.0 + offset!(lapic_sw_enabled) as u64)
-    }
-
-    /// Whether hardware writes the page by itself, so that it may hold a new value before KVM sees it.
-    #[inline(always)]
-    pub(crate) fn apicv_active(self) -> bool {
-        let active = offset!(lapic_apicv_active);
-        active != ABSENT && read::<u8>(self.0 + active as u64) == Some(1)
     }
 }

@@ -90,6 +90,8 @@ pub struct HostFacts {
     /// The map rules that the kernel's types and the canary leave, likeliest first; the published maps of VMs may
     /// leave fewer ([`probe_apic::host::Host::host_rules`]).
     pub possible_rules: Vec<MapRules>,
+    /// Whether the canary has shown them to hold.
+    pub rules_proven: bool,
     /// The hook set as chosen: `cold` or `precise`.
     pub hooks: &'static str,
     /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
@@ -160,7 +162,10 @@ impl Observer {
         preflight::check(&support, options.btf.is_some())?;
         let symbols = Symbols::read()
             .map_err(|error| Obstacle::internal("reading the kernel's list of symbols", error))?;
-        let mut resolved = types::resolve(options.btf.as_deref())?;
+        let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
+        if let Some(build) = resolved.known_build.filter(|_| !options.canary) {
+            return Err(Obstacle::Unproven { build: build.name });
+        }
         symbols.locate(&mut resolved.layout)?;
         let precise = options.hooks.wants_precise(&support);
         let probe_options = ProbeOptions {
@@ -172,7 +177,7 @@ impl Observer {
             .map_err(|obstacle| preflight::explain(obstacle, &support))?;
         let mut early = Vec::new();
         let possible_rules = if options.canary {
-            canary::prove(&mut probe, &resolved.encoding, precise, &mut early)?
+            canary::prove(&mut probe, &resolved, precise, &mut early)?
         } else {
             resolved.encoding.map_mode.possible_rules().to_vec()
         };
@@ -186,6 +191,7 @@ impl Observer {
             kernel: support.release,
             kvm_vendor: support.vendor.name().to_owned(),
             possible_rules,
+            rules_proven: options.canary,
             hooks: if precise { "precise" } else { "cold" },
             vector_hashing: support.vector_hashing,
         };

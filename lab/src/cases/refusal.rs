@@ -62,11 +62,6 @@ pub(super) fn lockdown(_: &Context, bench: &mut Bench) -> CaseResult {
     refuses(&run_to_end(snapshot())?, &["lockdown"])
 }
 
-pub(super) fn kernel_too_old(_: &Context, bench: &mut Bench) -> CaseResult {
-    bench.clear();
-    refuses(&run_to_end(snapshot())?, &["kernel-too-old"])
-}
-
 /// Refused while the module is not there; with `--wait`, begun once it is.
 pub(super) fn kvm_not_loaded(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
@@ -99,7 +94,7 @@ pub(super) fn kvm_not_loaded(context: &Context, bench: &mut Bench) -> CaseResult
     Ok(())
 }
 
-fn colliding() -> Result<Guest, CaseError> {
+pub(super) fn colliding() -> Result<Guest, CaseError> {
     let guest = Guest::with_vcpus(2)?;
     for id in 0..2 {
         let registers = [
@@ -113,7 +108,7 @@ fn colliding() -> Result<Guest, CaseError> {
 }
 
 /// Exit 3, nothing on stdout, and on stderr one of the cause words with a remedy.
-fn refuses(outcome: &Outcome, words: &[&str]) -> CaseResult {
+pub(super) fn refuses(outcome: &Outcome, words: &[&str]) -> CaseResult {
     let code = outcome.status.code();
     require(code == Some(3), || {
         format!("it should exit 3, exits {code:?}; stderr: {}", outcome.stderr)

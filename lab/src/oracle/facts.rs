@@ -3,7 +3,6 @@
 
 use super::architecture::Apic;
 use super::round::Round;
-use super::state::{State, Step};
 use crate::guest::lapic::{ApicReg, Requests};
 use crate::guest::{Guest, GuestError};
 
@@ -17,8 +16,8 @@ pub(super) struct Registers {
 }
 
 impl Registers {
-    /// Reads those of `guest`, which `state` led to.
-    pub(super) fn read(guest: &Guest, state: &State) -> Result<Self, GuestError> {
+    /// Reads those of `guest`; `quirk_off` is not to be read.
+    pub(super) fn read(guest: &Guest, quirk_off: bool) -> Result<Self, GuestError> {
         let mut apics = guest
             .vcpu_ids()
             .into_iter()
@@ -35,10 +34,18 @@ impl Registers {
             })
             .collect::<Result<Vec<_>, GuestError>>()?;
         apics.sort_unstable_by_key(|apic| apic.vcpu_id);
-        Ok(Self {
-            apics,
-            quirk_off: state.0.contains(&Step::NoBroadcastQuirk),
-        })
+        Ok(Self { apics, quirk_off })
+    }
+}
+
+impl Registers {
+    /// The vCPUs that the architecture names by `dest`, ascending.
+    pub(super) fn named(&self, round: Round, dest: u32) -> Vec<u32> {
+        let named = self
+            .apics
+            .iter()
+            .filter(|apic| round.names(apic, dest, self.quirk_off));
+        named.map(|apic| apic.vcpu_id).collect()
     }
 }
 

@@ -121,12 +121,7 @@ pub(super) fn round(
         .zip(&deliver.destinations)
         .zip(receivers.each())
     {
-        let named: Vec<u32> = registers
-            .apics
-            .iter()
-            .filter(|apic| round.names(apic, dest, registers.quirk_off))
-            .map(|apic| apic.vcpu_id)
-            .collect();
+        let named = registers.named(round, dest);
         let verdict = verdict(
             &named,
             reached,

@@ -21,11 +21,13 @@ use std::iter::Peekable;
 use lab_protocol::Seed;
 
 use self::batch::{Bench, Depth, Times, Trial};
+use self::facts::{Receivers, Registers};
 use self::judge::Difference;
 use self::regressions::REGRESSIONS;
 use self::report::{Grouped, Mismatch, Tried};
+use self::round::Round;
 use self::state::{State, Step};
-use crate::guest::GuestError;
+use crate::guest::{Guest, GuestError};
 use crate::host::MapRules;
 use crate::tool::ToolError;
 
@@ -83,6 +85,31 @@ pub enum OracleError {
     /// Progress could not be told.
     #[error("cannot write progress: {0}")]
     Output(#[from] io::Error),
+}
+
+/// What became of a fixed interrupt to an 8-bit logical destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The destination.
+    pub dest: u8,
+    /// The vCPUs that the architecture names, ascending.
+    pub named: Vec<u32>,
+    /// The vCPUs that have it, ascending.
+    pub reached: Vec<u32>,
+}
+
+/// Sends an interrupt to each 8-bit logical destination of `guest`, whose IRRs must be empty, and are afterwards. Its
+/// broadcast quirk must be as KVM has it by itself.
+pub fn send_to_all(guest: &Guest) -> Result<Vec<Sent>, GuestError> {
+    let round = Round::Logical;
+    let registers = Registers::read(guest, false)?;
+    let receivers = Receivers::of(guest, round)?;
+    let sent = (0..=u8::MAX).zip(receivers.each()).map(|(dest, reached)| Sent {
+        dest,
+        named: registers.named(round, u32::from(dest)),
+        reached: reached.clone(),
+    });
+    Ok(sent.collect())
 }
 
 /// Tries the regressions and then what `plan` asks for, a line a batch to `progress`. Ends at the first mismatch.

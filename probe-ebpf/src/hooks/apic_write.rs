@@ -32,7 +32,7 @@ fn try_reg_write(ctx: &ProbeContext, reg: u32) -> Option<()> {
     let kvm = vcpu.kvm()?;
     let id = vcpu.id()?;
     // Under APICv the page already holds the new value.
-    let old = if lapic.apicv_active() {
+    let old = if vcpu.apicv_active(lapic) {
         None
     } else {
         kvm::read::<u32>(lapic.registers()? + reg as u64)

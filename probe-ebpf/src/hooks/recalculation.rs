@@ -31,14 +31,18 @@ fn try_recalculated(kvm: Kvm) -> Option<()> {
         // SAFETY: the verifier proved that the entry exists.
         seen = Some(unsafe { *entry });
     }
-    let spent = if precise() { time_spent() } else { None };
-    let running = Vcpu::running().filter(|vcpu| vcpu.kvm() == Some(kvm));
+    // Looked up in here, since an Option that is kept across the reservation goes through the stack, of which the
+    // verifier lets nothing be read before 6.3 that was not written on every path.
     emit::event(kind, kvm, seen, |record| {
-        if let Some(spent) = spent {
+        if precise()
+            && let Some(spent) = time_spent()
+        {
             record.extra = spent;
             record.valid |= valid::EXTRA;
         }
-        if let Some(vcpu) = running {
+        if let Some(vcpu) = Vcpu::running()
+            && vcpu.kvm() == Some(kvm)
+        {
             describe(record, vcpu);
         }
     });

@@ -202,6 +202,8 @@ fn copy_vcpu(slot: u64, to: &mut window::Vcpu) {
     failed |= fetch(&mut to.signature, page);
     if offset!(lapic_apicv_active) != ABSENT {
         failed |= fetch(&mut apicv, lapic + offset!(lapic_apicv_active) as u64);
+    } else if offset!(vcpu_apicv_active) != ABSENT {
+        failed |= fetch(&mut apicv, vcpu + offset!(vcpu_apicv_active) as u64);
     }
     to.regs.sw_enabled = enabled as u32;
     to.regs.reserved = 0;

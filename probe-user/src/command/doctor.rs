@@ -21,10 +21,11 @@ use crate::{
 /// # Errors
 /// An output that fails.
 pub fn run(arguments: &Doctor) -> Result<Exit> {
-    let layout = types::resolve(arguments.btf.as_deref());
+    let support = KernelSupport::probe();
+    let layout = types::resolve(arguments.btf.as_deref(), &support.release);
     let symbols = Symbols::read().ok();
     let checks = diagnose(&Facts {
-        support: &KernelSupport::probe(),
+        support: &support,
         symbols: symbols.as_ref(),
         layout: layout.as_ref(),
         btf_named: arguments.btf.is_some(),

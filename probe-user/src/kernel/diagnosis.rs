@@ -86,7 +86,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Check> {
             "the kernel has them".to_owned(),
         ),
         judged("kvm", preflight::kvm(support), kvm(support)),
-        kvm_device(support),
+        kvm_device(facts),
         types(facts),
     ];
     checks.extend(layout(facts));
@@ -188,34 +188,45 @@ fn kvm(support: &KernelSupport) -> String {
     format!("{form}, vendor {}", support.vendor.name())
 }
 
-fn kvm_device(support: &KernelSupport) -> Check {
+fn kvm_device(facts: &Facts<'_>) -> Check {
     const REMEDY: &str = "see that /dev/kvm exists and may be opened, or do without with `--no-canary`";
-    match support.kvm_device {
-        Device::Usable => ok("kvm-device", "/dev/kvm may be opened"),
-        Device::Refused => degraded(
-            "kvm-device",
-            "/dev/kvm may not be opened: the hooks cannot be proven by a test VM",
-            REMEDY,
-        ),
-        Device::Missing => degraded(
-            "kvm-device",
-            "/dev/kvm is missing: the hooks cannot be proven by a test VM",
-            REMEDY,
-        ),
+    let trouble = match facts.support.kvm_device {
+        Device::Usable => return ok("kvm-device", "/dev/kvm may be opened"),
+        Device::Refused => "may not be opened",
+        Device::Missing => "is missing",
+    };
+    let lost = format!("/dev/kvm {trouble}: the hooks cannot be proven by a test VM");
+    match facts.layout {
+        Ok(Resolved {
+            known_build: Some(_), ..
+        }) => Check {
+            state: State::Blocked,
+            word: Some("canary-failed"),
+            remedy: Some(
+                "see that /dev/kvm exists and may be opened, or name a BTF file with `--btf FILE`".to_owned(),
+            ),
+            ..ok(
+                "kvm-device",
+                format!("{lost}, nor can what is known of this build"),
+            )
+        },
+        _ => degraded("kvm-device", lost, REMEDY),
     }
 }
 
 fn types(facts: &Facts<'_>) -> Check {
-    let detail = match (facts.btf_named, facts.support.kvm_btf) {
-        (true, _) => "the kernel's own, and the file named for KVM",
-        (false, true) => "of the kernel and of the kvm module",
-        (false, false) => "of the kernel",
+    let known_build = facts.layout.ok().and_then(|resolved| resolved.known_build);
+    let detail = match (facts.btf_named, facts.support.kvm_btf, known_build) {
+        (true, ..) => "the kernel's own, and the file named for KVM".to_owned(),
+        (false, true, _) => "of the kernel and of the kvm module".to_owned(),
+        (false, false, None) => "of the kernel".to_owned(),
+        (false, false, Some(build)) => format!(
+            "of the kernel; the kvm module has none, and its own structures are taken to be those of {}, which a test VM \
+             proves at every start",
+            build.name
+        ),
     };
-    judged(
-        "types",
-        preflight::types(facts.support, facts.btf_named),
-        detail.to_owned(),
-    )
+    judged("types", preflight::types(facts.support, facts.btf_named), detail)
 }
 
 /// Nothing to say where the types are missing anyway: that has been said.
@@ -231,7 +242,7 @@ fn layout(facts: &Facts<'_>) -> Option<Check> {
                 format!("every member is found; map rules {generation}"),
             ))
         }
-        Err(Obstacle::NoBtf { .. }) => None,
+        Err(Obstacle::NoBtf { .. } | Obstacle::NoModuleBtf { .. }) => None,
         // Without the module its types are not there either.
         Err(_) if matches!(facts.support.kvm, Kvm::NotLoaded | Kvm::Absent) => None,
         Err(obstacle) => Some(blocked("layout", obstacle)),

@@ -7,10 +7,14 @@ use probe_apic::map_rules::MapRules;
 use probe_common::layout::{ABSENT, Layout};
 use thiserror::Error;
 
+use self::{known::KnownBuild, module::ModuleMembers};
 use super::{
     btf::{Btf, TypeId},
     inhibits::InhibitTable,
 };
+
+pub mod known;
+mod module;
 
 /// Why a layout could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -89,6 +93,9 @@ pub struct Resolved {
     pub layout: Layout,
     /// What the programs copy as it is, and userspace has to read.
     pub encoding: Encoding,
+    /// The build from whose row of the table members were taken that no type tells: not to be believed before a
+    /// canary was read by them. `None` where the types tell everything.
+    pub known_build: Option<&'static KnownBuild>,
 }
 
 /// How the kernel keeps what differs from one to another in meaning, not only in place.
@@ -177,18 +184,16 @@ fn optional(btf: &Btf<'_>, of: &'static str, path: &'static str) -> u32 {
     Struct::find(btf, of).map_or(ABSENT, |found| found.optional(path))
 }
 
-/// An entry of `kvm_irq_routing_table`.
-const ROUTE: &str = "kvm_kernel_irq_routing_entry";
-
-/// Resolves every member the kernel side reads.
+/// Resolves every member the kernel side reads. `known` stands in where no type describes the module's own
+/// structures.
 ///
 /// # Errors
 ///
 /// The first member that must be known and is not.
-pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
+pub fn resolve(btf: &Btf<'_>, known: Option<&'static KnownBuild>) -> Result<Resolved, LayoutError> {
     let kvm = Struct::find(btf, "kvm")?;
     let vcpu = Struct::find(btf, "kvm_vcpu")?;
-    let lapic = Struct::find(btf, "kvm_lapic")?;
+    let (module, known_build) = ModuleMembers::resolve(btf, known)?;
     let map = Struct::find(btf, "kvm_apic_map")?;
     let (vcpus_are_xarray, kvm_vcpus) = vcpu_table(&kvm)?;
     let (xa_node_shift, xa_node_slots) = if vcpus_are_xarray {
@@ -218,17 +223,18 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         kvm_x2apic_format: kvm.scalar("arch.x2apic_format", 1)?,
         kvm_broadcast_quirk: kvm.scalar("arch.x2apic_broadcast_quirk_disabled", 1)?,
         kvm_vioapic: kvm.optional("arch.vioapic"),
-        ioapic_redirtbl: optional(btf, "kvm_ioapic", "redirtbl"),
+        ioapic_redirtbl: module.ioapic_redirtbl,
         vcpu_kvm: vcpu.scalar("kvm", 8)?,
         vcpu_id: vcpu.scalar("vcpu_id", 4)?,
         vcpu_idx: vcpu.scalar("vcpu_idx", 4)?,
         vcpu_apic: vcpu.scalar("arch.apic", 8)?,
         vcpu_apic_base: vcpu.scalar("arch.apic_base", 8)?,
+        vcpu_apicv_active: vcpu.optional("arch.apicv_active"),
         vcpu_rip: guest_rip(&vcpu)?,
-        lapic_vcpu: lapic.scalar("vcpu", 8)?,
-        lapic_sw_enabled: lapic.scalar("sw_enabled", 1)?,
-        lapic_regs: lapic.scalar("regs", 8)?,
-        lapic_apicv_active: lapic.optional("apicv_active"),
+        lapic_vcpu: module.lapic_vcpu,
+        lapic_sw_enabled: module.lapic_sw_enabled,
+        lapic_regs: module.lapic_regs,
+        lapic_apicv_active: module.lapic_apicv_active,
         map_mode: mode_offset,
         map_mode_bytes,
         map_max_apic_id: map.scalar("max_apic_id", 4)?,
@@ -237,12 +243,12 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
         kvm_irq_routing: kvm.optional("irq_routing"),
         routing_gsis: optional(btf, "kvm_irq_routing_table", "nr_rt_entries"),
         routing_map: optional(btf, "kvm_irq_routing_table", "map"),
-        route_link: optional(btf, ROUTE, "link"),
-        route_gsi: optional(btf, ROUTE, "gsi"),
-        route_type: optional(btf, ROUTE, "type"),
-        route_address_lo: optional(btf, ROUTE, "msi.address_lo"),
-        route_address_hi: optional(btf, ROUTE, "msi.address_hi"),
-        route_data: optional(btf, ROUTE, "msi.data"),
+        route_link: module.route_link,
+        route_gsi: module.route_gsi,
+        route_type: module.route_type,
+        route_address_lo: module.route_address_lo,
+        route_address_hi: module.route_address_hi,
+        route_data: module.route_data,
         ..Layout::UNSET
     };
     Ok(Resolved {
@@ -251,6 +257,7 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, LayoutError> {
             map_mode,
             inhibits: InhibitTable::of(btf),
         },
+        known_build,
     })
 }
 

@@ -19,7 +19,7 @@ pub enum Obstacle {
         arch: String,
     },
     /// The kernel is older than what is supported.
-    #[error("kernel {release} is too old: ldrscope reads KVM from 5.11 on, and 5.10 is not supported yet")]
+    #[error("kernel {release} is too old: ldrscope reads KVM from 5.10 on")]
     KernelTooOld {
         /// The kernel's release string.
         release: String,
@@ -59,6 +59,23 @@ pub enum Obstacle {
         /// The file looked for.
         path: PathBuf,
     },
+    /// The kvm module carries no type information, and its build is not a known one.
+    #[error(
+        "the kvm module of kernel {release} carries no type information, and ldrscope does not know this build"
+    )]
+    NoModuleBtf {
+        /// The kernel's release string.
+        release: String,
+    },
+    /// The build is known, but nothing would show that its module is as it should be.
+    #[error(
+        "the kvm module carries no type information; what ldrscope knows of {build} may be used only once a test VM was \
+         read by it, and `--no-canary` forbids that"
+    )]
+    Unproven {
+        /// The family of builds.
+        build: &'static str,
+    },
     /// A type information file is there but unusable.
     #[error("the type information in {path} cannot be used", path = path.display())]
     BtfUnreadable {
@@ -74,6 +91,12 @@ pub enum Obstacle {
     FieldMissing {
         /// `struct.member`, or the type.
         path: String,
+    },
+    /// A test VM was made and seen, and did not read back as it was made.
+    #[error("the layout of this kernel's KVM is not what it was taken for: {what}")]
+    LayoutDisproved {
+        /// What did not read back.
+        what: String,
     },
     /// The kernel cannot be probed.
     #[error("this kernel was built without kprobes, so its functions cannot be observed")]
@@ -114,7 +137,7 @@ pub enum Obstacle {
         /// The kernel's answer.
         source: Source,
     },
-    /// Everything attached, and yet the canary VM was not seen, or was seen wrong.
+    /// Everything attached, and yet the canary VM was not seen.
     #[error("the hooks are attached but deaf: {what}")]
     Deaf {
         /// What was expected and did not come.
@@ -165,8 +188,10 @@ impl Obstacle {
             Self::PidNamespace => "pid-namespace",
             Self::NoKvm => "no-kvm",
             Self::KvmNotLoaded => "kvm-not-loaded",
-            Self::NoBtf { .. } => "no-btf",
-            Self::BtfUnreadable { .. } | Self::FieldMissing { .. } => "unknown-layout",
+            Self::NoBtf { .. } | Self::NoModuleBtf { .. } | Self::Unproven { .. } => "no-btf",
+            Self::BtfUnreadable { .. } | Self::FieldMissing { .. } | Self::LayoutDisproved { .. } => {
+                "unknown-layout"
+            }
             Self::NoKprobes => "no-kprobes",
             Self::SymbolMissing { .. } => "symbol-missing",
             Self::AddressesHidden => "addresses-hidden",
@@ -184,7 +209,7 @@ impl Obstacle {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::NotX86 { .. } => "run ldrscope on the x86-64 host that runs the VMs",
-            Self::KernelTooOld { .. } => "run a kernel from 5.11 on; 6.1 or later is recommended",
+            Self::KernelTooOld { .. } => "run a kernel from 5.10 on; 6.1 or later is recommended",
             Self::NotRoot { .. } => {
                 "run it as root (`sudo ldrscope ...`), or grant CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON and CAP_SYSLOG"
             }
@@ -206,8 +231,19 @@ impl Obstacle {
                 "run a kernel built with CONFIG_DEBUG_INFO_BTF and, where KVM is a module, \
                  CONFIG_DEBUG_INFO_BTF_MODULES, or name a file with `--btf FILE`"
             }
+            Self::NoModuleBtf { .. } => {
+                "make a file from the debug data of this very build's kvm.ko (on Debian in the package linux-image-RELEASE-dbg) \
+                 with `pahole --btf_encode_detached=kvm.btf kvm.ko`, pahole 1.22 or later, and name it with `--btf kvm.btf`"
+            }
+            Self::Unproven { .. } => {
+                "leave `--no-canary` out, or name a file made from kvm.ko's debug data with `--btf FILE`"
+            }
             Self::BtfUnreadable { .. } => {
                 "name the BTF file of the running kernel and of no other with `--btf FILE`"
+            }
+            Self::LayoutDisproved { .. } => {
+                "name a BTF file made from the debug data of the running kernel's kvm.ko with `--btf FILE`; \
+                 if it comes from there already, please report the kernel's release and this message"
             }
             Self::FieldMissing { .. } => {
                 "use an ldrscope that knows this kernel; please report the kernel's release and this message"

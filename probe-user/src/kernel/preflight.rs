@@ -9,12 +9,13 @@ use std::{error::Error, io};
 use rustix::io::Errno;
 
 use super::{
+    layout::known,
     obstacle::{LockdownEvidence, Obstacle},
-    support::{KVM_BTF, KernelSupport, Kvm, Lockdown, VMLINUX_BTF},
+    support::{KernelSupport, Kvm, Lockdown, VMLINUX_BTF},
 };
 
-/// The oldest kernel with type information for modules.
-const OLDEST: (u32, u32) = (5, 11);
+/// The oldest kernel that runs a program on demand as ldrscope does (commit 1b4d60ec162f).
+const OLDEST: (u32, u32) = (5, 10);
 
 /// Perf probes ask for `CAP_SYS_ADMIN` above this `kernel.perf_event_paranoid` (a distributions' patch).
 pub const PARANOIA_FOR_PERFMON: i32 = 2;
@@ -163,20 +164,25 @@ pub fn kvm(support: &KernelSupport) -> Result<(), Obstacle> {
     }
 }
 
-/// The type information: the kernel's own, and the kvm module's or a file in its place.
+/// The type information: the kernel's own, and the kvm module's, a file in its place, or a build that is known.
 ///
 /// # Errors
 ///
 /// `no-btf`.
 pub fn types(support: &KernelSupport, btf_named: bool) -> Result<(), Obstacle> {
-    let missing = match support.kvm {
+    match support.kvm {
         // Whether the named file needs the kernel's own beneath it, reading it will tell.
-        _ if btf_named => return Ok(()),
-        _ if !support.vmlinux_btf => VMLINUX_BTF,
-        Kvm::Module if !support.kvm_btf => KVM_BTF,
-        _ => return Ok(()),
-    };
-    Err(Obstacle::NoBtf { path: missing.into() })
+        _ if btf_named => Ok(()),
+        _ if !support.vmlinux_btf => Err(Obstacle::NoBtf {
+            path: VMLINUX_BTF.into(),
+        }),
+        Kvm::Module if !support.kvm_btf && known::find(&support.release).is_none() => {
+            Err(Obstacle::NoModuleBtf {
+                release: support.release.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -217,7 +223,7 @@ mod tests {
     fn each_thing_that_is_missing_has_its_word() {
         assert_eq!(word(|host| host.machine = "aarch64".to_owned()), "not-x86-64");
         assert_eq!(
-            word(|host| host.release = "5.10.0-32-amd64".to_owned()),
+            word(|host| host.release = "5.9.0-5-amd64".to_owned()),
             "kernel-too-old"
         );
         assert_eq!(
@@ -288,6 +294,19 @@ mod tests {
         assert!(check(&host, true).is_ok());
         host.kvm = Kvm::BuiltIn;
         assert!(check(&host, false).is_ok());
+    }
+
+    #[test]
+    fn a_module_without_types_is_refused_unless_its_build_is_known() {
+        let without_types = |release: &str| {
+            word(|host| {
+                host.kvm_btf = false;
+                host.release = release.to_owned();
+            })
+        };
+        assert_eq!(without_types("5.10.0-46-amd64"), "ok");
+        assert_eq!(without_types("5.10.262"), "no-btf");
+        assert_eq!(without_types("5.14.0-70.13.1.el9_0.x86_64"), "no-btf");
     }
 
     #[test]

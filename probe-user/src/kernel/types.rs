@@ -1,21 +1,22 @@
-//! Reads this kernel's type information and resolves the layout from it.
+//! Reads this kernel's type information and resolves the layout from it, with the table of known builds behind it.
 
 use std::{fs, io::ErrorKind, path::Path};
 
 use super::{
     btf::{Btf, BtfError},
-    layout::{self, Resolved},
+    layout::{self, Resolved, known},
     obstacle::Obstacle,
     support::{KVM_BTF, VMLINUX_BTF},
 };
 
 /// Resolves the layout from the kernel's BTF and, where KVM is a module, the module's on top of it; or from
-/// `named`: in the module's place where it continues the kernel's, by itself where it stands alone.
+/// `named`: in the module's place where it continues the kernel's, by itself where it stands alone. Without either
+/// a module's own structures are those of the build that `release` names, where it is a known one.
 ///
 /// # Errors
 ///
 /// `no-btf` where a file is missing, `unknown-layout` where it cannot be used or lacks a member.
-pub fn resolve(named: Option<&Path>) -> Result<Resolved, Obstacle> {
+pub fn resolve(named: Option<&Path>, release: &str) -> Result<Resolved, Obstacle> {
     let vmlinux = Path::new(VMLINUX_BTF);
     let module = Path::new(KVM_BTF);
     // A kernel with KVM built in has no file for it: its types are among the kernel's own.
@@ -35,7 +36,8 @@ pub fn resolve(named: Option<&Path>) -> Result<Resolved, Obstacle> {
         top => Btf::parse(&base, top.as_deref()),
     };
     let btf = btf.map_err(|error| unusable(path.unwrap_or(vmlinux), error))?;
-    layout::resolve(&btf).map_err(|error| Obstacle::FieldMissing { path: error.path() })
+    let known = known::find(release).filter(|_| path.is_none());
+    layout::resolve(&btf, known).map_err(|error| Obstacle::FieldMissing { path: error.path() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Obstacle> {

@@ -6,32 +6,25 @@
 
 use std::process;
 
-use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use probe_apic::{map_rules::MapRules, observation::VmSample, rebuild::rebuild};
 use probe_common::{
     decode::{Decoded, EnteredRoute, Kind},
-    regs::{APIC_LDR, APIC_SVR},
-    window::CANARY_SIGNATURE,
+    layout::Layout,
+    window::{PINS, Route},
 };
 
-use super::reading;
+use self::vm::{Canary, MESSAGE, State};
+use super::reading::{self, Reading};
 use crate::{
     bpf::probe::Probe,
     clock,
-    kernel::{layout::Encoding, obstacle::Obstacle},
+    kernel::{
+        layout::{Encoding, Resolved},
+        obstacle::Obstacle,
+    },
 };
 
-/// What the canary's LAPIC is set to.
-struct State {
-    ldr: u32,
-    svr: u32,
-}
-
-impl State {
-    const fn enabled(&self) -> bool {
-        self.svr & 0x100 != 0
-    }
-}
+mod vm;
 
 /// Flat slot 2, on an APIC that is software-disabled as after reset: entered by `keep-disabled` rules alone.
 const DISABLED: State = State {
@@ -43,6 +36,8 @@ const MULTI_BIT: State = State {
     ldr: 0x0C00_0000,
     svr: 0x1FF,
 };
+/// A pin of the IOAPIC after a reset (82093AA data sheet, "I/O Redirection Table Registers").
+const MASKED_PIN: u64 = 1 << 16;
 /// Events that one look at the ring takes.
 const BATCH: usize = 4096;
 /// Canaries made before one that is missed counts.
@@ -50,45 +45,6 @@ const ATTEMPTS: u32 = 5;
 /// The programs whose functions the host may lack.
 const SET_LAPIC: &str = "set_lapic";
 const LAPIC_RESET: &str = "lapic_reset";
-
-struct Canary {
-    // In the order in which they are closed.
-    vcpu: VcpuFd,
-    _vm: VmFd,
-}
-
-impl Canary {
-    fn create() -> Result<Self, Obstacle> {
-        let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
-        let vm = kvm.create_vm().map_err(failed("creating a VM"))?;
-        vm.create_irq_chip()
-            .map_err(failed("creating its interrupt controllers"))?;
-        let vcpu = vm.create_vcpu(0).map_err(failed("creating its vCPU"))?;
-        Ok(Self { vcpu, _vm: vm })
-    }
-
-    /// Sets its LAPIC, signature included.
-    fn set(&self, state: &State) -> Result<(), Obstacle> {
-        let mut page = self.vcpu.get_lapic().map_err(failed("reading its LAPIC"))?;
-        write(&mut page.regs, 0, &CANARY_SIGNATURE);
-        write(&mut page.regs, APIC_LDR as usize, &state.ldr.to_le_bytes());
-        write(&mut page.regs, APIC_SVR as usize, &state.svr.to_le_bytes());
-        self.vcpu.set_lapic(&page).map_err(failed("setting its LAPIC"))
-    }
-}
-
-fn failed(step: &'static str) -> impl Fn(kvm_ioctls::Error) -> Obstacle {
-    move |error| Obstacle::CanaryFailed {
-        step,
-        source: std::io::Error::from_raw_os_error(error.errno()).into(),
-    }
-}
-
-fn write(page: &mut [std::ffi::c_char], at: usize, bytes: &[u8]) {
-    for (to, &byte) in page[at..].iter_mut().zip(bytes) {
-        *to = byte.cast_signed();
-    }
-}
 
 /// Makes the canary, expects each of its steps as an event and its registers in a read, and ends it. Events
 /// of other VMs that arrive meanwhile are kept in `others`. Returns the map rules, of those that the kernel's
@@ -102,14 +58,14 @@ fn write(page: &mut [std::ffi::c_char], at: usize, bytes: &[u8]) {
 /// Where the canary cannot be made, or was not seen, or not as it was made.
 pub(super) fn prove(
     probe: &mut Probe,
-    encoding: &Encoding,
+    resolved: &Resolved,
     precise: bool,
     others: &mut Vec<Decoded>,
 ) -> Result<Vec<MapRules>, Obstacle> {
     let mut attempt = 1;
     loop {
         let before = losses(probe)?;
-        match prove_once(probe, encoding, precise, others) {
+        match prove_once(probe, resolved, precise, others) {
             Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(probe)? > before => {
                 // After a loss every VM is looked for and read anyway.
                 others.clear();
@@ -122,7 +78,7 @@ pub(super) fn prove(
 
 fn prove_once(
     probe: &mut Probe,
-    encoding: &Encoding,
+    resolved: &Resolved,
     precise: bool,
     others: &mut Vec<Decoded>,
 ) -> Result<Vec<MapRules>, Obstacle> {
@@ -133,10 +89,10 @@ fn prove_once(
     canary.set(&DISABLED)?;
     drain(probe, &mut seen);
     let map_rules = seen_made(probe, precise, &seen).and_then(|kvm| {
-        let mut fitting = encoding.map_mode.possible_rules().to_vec();
-        keep_fitting(&mut fitting, &read_back(probe, kvm, encoding, &DISABLED)?);
+        let mut fitting = resolved.encoding.map_mode.possible_rules().to_vec();
+        keep_fitting(&mut fitting, &read_back(probe, kvm, resolved, &DISABLED)?);
         canary.set(&MULTI_BIT)?;
-        keep_fitting(&mut fitting, &read_back(probe, kvm, encoding, &MULTI_BIT)?);
+        keep_fitting(&mut fitting, &read_back(probe, kvm, resolved, &MULTI_BIT)?);
         Ok(fitting)
     });
     drop(canary);
@@ -219,29 +175,55 @@ fn deaf(what: &str) -> Obstacle {
     }
 }
 
-/// Reads the canary, which must be as it was set.
+fn disproved(what: &str) -> Obstacle {
+    Obstacle::LayoutDisproved {
+        what: what.to_owned(),
+    }
+}
+
+/// Reads the canary, which must be as it was made and set.
 fn read_back(
     probe: &mut Probe,
     (kvm, generation): (u64, u64),
-    encoding: &Encoding,
+    resolved: &Resolved,
     state: &State,
 ) -> Result<VmSample, Obstacle> {
-    let unreadable = || deaf("the test VM could not be read back");
     let reading = reading::read(&mut probe.copier, kvm, generation)
         .map_err(|error| Obstacle::Internal {
             doing: "reading the test VM",
             source: error.into(),
         })?
         .filter(|reading| reading.steady && reading.linked() && reading.canary())
-        .ok_or_else(unreadable)?;
+        .ok_or_else(|| disproved("the test VM could not be read back"))?;
+    check_wiring(&reading, &resolved.layout)?;
+    check_lapic(reading, &resolved.encoding, state)
+}
+
+/// The pins and routes of a canary.
+fn check_wiring(reading: &Reading, layout: &Layout) -> Result<(), Obstacle> {
+    if reading.copy.has_pins == 1 && reading.copy.pins != [MASKED_PIN; PINS] {
+        return Err(disproved("the test VM's IOAPIC is not as after a reset"));
+    }
+    let is_message = |route: &Route| {
+        let words = [route.address_lo, route.address_hi, route.data];
+        (route.gsi, route.kind, words) == (MESSAGE.gsi, MESSAGE.kind, MESSAGE.words)
+    };
+    if layout.has_routes() && !matches!(reading.routes.as_slice(), [only] if is_message(only)) {
+        return Err(disproved("the test VM's one interrupt route reads back wrong"));
+    }
+    Ok(())
+}
+
+/// The registers of a canary, and its place in KVM's map.
+fn check_lapic(reading: Reading, encoding: &Encoding, state: &State) -> Result<VmSample, Obstacle> {
     let now = clock::now();
     let sample = reading.into_sample(now, now, encoding);
     let [vcpu] = sample.vcpus.as_slice() else {
-        return Err(unreadable());
+        return Err(disproved("the test VM does not have its one vCPU"));
     };
     let lapic = &vcpu.lapic;
     if (vcpu.id.0, lapic.ldr.0, lapic.svr.0, lapic.sw_enabled) != (0, state.ldr, state.svr, state.enabled()) {
-        return Err(deaf(&format!(
+        return Err(disproved(&format!(
             "the test VM's registers read back wrong: LDR {} and SVR {} where {:#010x} and {:#010x} were set",
             lapic.ldr, lapic.svr, state.ldr, state.svr
         )));
@@ -250,7 +232,7 @@ fn read_back(
         map.physical.iter().any(|&(id, idx)| id.0 == 0 && idx == vcpu.idx)
     };
     if !sample.published.as_ref().is_some_and(holds_it) {
-        return Err(deaf("the test VM's map does not hold its only vCPU"));
+        return Err(disproved("the test VM's map does not hold its only vCPU"));
     }
     Ok(sample)
 }

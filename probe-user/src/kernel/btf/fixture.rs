@@ -12,6 +12,7 @@ macro_rules! fixture {
 #[derive(Clone, Copy)]
 pub(in crate::kernel) struct Kernel {
     pub(in crate::kernel) series: &'static str,
+    /// What stands by itself: the kernel's own half, or the debug data of 5.10's kvm module.
     pub(in crate::kernel) vmlinux: &'static [u8],
     /// None on 5.10, which has no BTF of modules.
     pub(in crate::kernel) kvm: Option<&'static [u8]>,
@@ -21,7 +22,7 @@ pub(in crate::kernel) struct Kernel {
 pub(in crate::kernel) const KERNELS: [Kernel; 5] = [
     Kernel {
         series: "5.10",
-        vmlinux: fixture!("5.10.vmlinux.btf"),
+        vmlinux: fixture!("5.10.debug.btf"),
         kvm: None,
     },
     Kernel {
@@ -45,6 +46,9 @@ pub(in crate::kernel) const KERNELS: [Kernel; 5] = [
         kvm: Some(fixture!("7.3.kvm.btf")),
     },
 ];
+
+/// 5.10's own half, all that the kernel itself offers.
+pub(in crate::kernel) const VMLINUX_5_10: &[u8] = fixture!("5.10.vmlinux.btf");
 
 /// The kernel of that series.
 pub(in crate::kernel) fn kernel(series: &str) -> Kernel {

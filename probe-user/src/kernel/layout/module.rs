@@ -1,0 +1,53 @@
+//! Members of the structures that only the kvm module's types describe (arch/x86/kvm/lapic.h, ioapic.h and
+//! include/linux/kvm_host.h): from the types where they are there, else from the table of known builds.
+
+use super::{LayoutError, Struct, known::KnownBuild, optional};
+use crate::kernel::btf::Btf;
+
+/// Offsets as in [`probe_common::layout::Layout`], by the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ModuleMembers {
+    pub(super) lapic_vcpu: u32,
+    pub(super) lapic_sw_enabled: u32,
+    pub(super) lapic_regs: u32,
+    pub(super) lapic_apicv_active: u32,
+    pub(super) ioapic_redirtbl: u32,
+    pub(super) route_link: u32,
+    pub(super) route_gsi: u32,
+    pub(super) route_type: u32,
+    pub(super) route_address_lo: u32,
+    pub(super) route_address_hi: u32,
+    pub(super) route_data: u32,
+}
+
+impl ModuleMembers {
+    /// By the types, else by `known`, which is then given back. Types that are there and lack a member are not
+    /// completed from the table: they are of another kernel.
+    pub(super) fn resolve(
+        btf: &Btf<'_>,
+        known: Option<&'static KnownBuild>,
+    ) -> Result<(Self, Option<&'static KnownBuild>), LayoutError> {
+        match (Self::of_types(btf), known) {
+            (Err(LayoutError::NoStruct(_)), Some(build)) => Ok((build.members, known)),
+            (of_types, _) => Ok((of_types?, None)),
+        }
+    }
+
+    fn of_types(btf: &Btf<'_>) -> Result<Self, LayoutError> {
+        let lapic = Struct::find(btf, "kvm_lapic")?;
+        let route = |member| optional(btf, "kvm_kernel_irq_routing_entry", member);
+        Ok(Self {
+            lapic_vcpu: lapic.scalar("vcpu", 8)?,
+            lapic_sw_enabled: lapic.scalar("sw_enabled", 1)?,
+            lapic_regs: lapic.scalar("regs", 8)?,
+            lapic_apicv_active: lapic.optional("apicv_active"),
+            ioapic_redirtbl: optional(btf, "kvm_ioapic", "redirtbl"),
+            route_link: route("link"),
+            route_gsi: route("gsi"),
+            route_type: route("type"),
+            route_address_lo: route("msi.address_lo"),
+            route_address_hi: route("msi.address_hi"),
+            route_data: route("msi.data"),
+        })
+    }
+}
