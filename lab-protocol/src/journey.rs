@@ -58,6 +58,7 @@ mod tests {
                 name: name.into(),
                 cpus: 1,
                 kvm_loaded: true,
+                kvm_amd_parameters: String::new(),
                 userland: Userland::Host,
                 kernel_arguments: String::new(),
                 cases: vec!["migrate".into()],

@@ -2,10 +2,11 @@
 
 use ldrscope::{engine::output::Output, observer::Report};
 use probe_apic::{
+    cause::{Route, Task},
     finding::{Rule, Severity},
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation},
+    observation::{Lost, Observation, Touch, Touched},
 };
 
 use crate::fixture::{MS, SETTLE, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen, vcpu, words};
