@@ -11,18 +11,15 @@ use lab_protocol::Seed;
 
 use crate::{
     build::{self, Binaries, Profile},
-    kernels::{self, Series},
+    kernels::{self, MATRIX, Series},
     lab::{Channels, Host, Input, Session},
     progress, setup,
 };
 
-/// The kernels that ldrscope can observe.
-const KERNELS: [Series; 4] = [Series::V6_1, Series::V6_12, Series::V6_18, Series::V7_3];
-
 /// `cargo xtask oracle`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Kernel series, several with commas [default: every one that ldrscope can observe]
+    /// Kernel series, several with commas [default: all of the matrix]
     #[arg(long, value_name = "SERIES", value_delimiter = ',')]
     kernel: Vec<Series>,
     /// How many random states on each; 39063 are ten million pairs of a state and a destination
@@ -44,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .seed
         .unwrap_or_else(|| Seed(RandomState::new().hash_one(())));
     let series = if arguments.kernel.is_empty() {
-        &KERNELS[..]
+        &MATRIX[..]
     } else {
         &arguments.kernel
     };

@@ -4,7 +4,7 @@
 use lab_protocol::{Boot, Journey, Leg, Userland, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, as_kvm, attribution, avic, deliver, ids, kdump, many,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, ids, kdump, many,
     migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
@@ -218,10 +218,10 @@ const TABLE: &[Entry] = &[
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
-    Entry::once("map-agrees", agreement::random_states),
     Entry::once("deliver", deliver::against_irrs),
     Entry::once("deliver-unobservable", deliver::unobservable),
     Entry::once("as-kvm", as_kvm::before_migration),
+    Entry::once("effects", effects::of_random_states),
     Entry::once("oracle", oracle::random_states),
     Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-288", many::large_288),
