@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::KvmBuild;
+
 /// The name of the boot that needs nothing special: one CPU, KVM loaded.
 pub const PLAIN: &str = "plain";
 
@@ -18,6 +20,8 @@ pub struct Boot {
     pub cpus: u8,
     /// Whether KVM's modules are loaded before the first case.
     pub kvm_loaded: bool,
+    /// Which KVM that is.
+    pub kvm_build: KvmBuild,
     /// More words for the kernel's command line, parted by blanks.
     pub kernel_arguments: String,
     /// Full names of the cases, in the order in which they run. Never empty.
@@ -44,7 +48,7 @@ impl Boot {
 
 #[cfg(test)]
 mod tests {
-    use super::{Boot, PLAIN};
+    use super::{Boot, KvmBuild, PLAIN};
 
     #[test]
     fn a_boot_survives_its_line() {
@@ -52,6 +56,7 @@ mod tests {
             name: PLAIN.into(),
             cpus: 1,
             kvm_loaded: true,
+            kvm_build: KvmBuild::KeepDisabled,
             kernel_arguments: "lockdown=integrity quiet".into(),
             cases: vec!["kdump/cold".into(), "no-vm".into()],
         };

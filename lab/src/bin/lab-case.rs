@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use lab::cases::{boots_for, cases_for};
 use lab::exhibit::{self, Kind};
-use lab::host::Series;
+use lab::host::{MapRules, Series};
 use lab::{demo, oracle, suite};
-use lab_protocol::Seed;
 use lab_protocol::boot::PLAIN;
+use lab_protocol::{KvmBuild, Seed};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -46,6 +46,9 @@ enum Verb {
     },
     /// Run these cases here and now, reporting to stdout
     Run {
+        /// The boot that they are to find; by default the first that has them
+        #[arg(long)]
+        boot: Option<String>,
         /// Their full names, such as cluster/cold
         #[arg(required = true)]
         names: Vec<String>,
@@ -58,6 +61,9 @@ enum Verb {
         /// Which ones
         #[arg(long)]
         seed: Seed,
+        /// The build of KVM that this host runs
+        #[arg(long, default_value_t)]
+        kvm: KvmBuild,
         /// Put a fault into the facts, to see that it is found
         #[arg(long, hide = true)]
         plant: bool,
@@ -108,15 +114,20 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let mut cases = cases_for(kernel, &boot);
             cases.retain(|case| only.as_ref().is_none_or(|part| case.name.contains(part)));
             let mut results = suite::results().context("cannot open the results channel")?;
-            Ok(exit_code(suite::run(&cases, &mut *results)?))
+            Ok(exit_code(suite::run(&cases, &boot, &mut *results)?))
         }
-        Verb::Run { names } => run_cases(&names),
-        Verb::Oracle { states, seed, plant } => {
+        Verb::Run { boot, names } => run_cases(boot.as_deref(), &names),
+        Verb::Oracle {
+            states,
+            seed,
+            kvm,
+            plant,
+        } => {
             allow_many_files()?;
             let plan = oracle::Plan {
                 states,
                 seed,
-                rules: Series::running()?.map_rules(),
+                rules: MapRules::of(Series::running()?, kvm),
                 planted: plant,
             };
             let outcome = oracle::run(&plan, &mut io::stderr().lock())?;
@@ -139,11 +150,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run_cases(names: &[String]) -> anyhow::Result<ExitCode> {
+fn run_cases(boot: Option<&str>, names: &[String]) -> anyhow::Result<ExitCode> {
     let kernel = Series::running()?;
-    // Cases of one name are one case, whatever the boot.
     let all: Vec<_> = boots_for(kernel)
         .iter()
+        .filter(|here| boot.is_none_or(|boot| here.name == boot))
         .flat_map(|boot| cases_for(kernel, &boot.name))
         .collect();
     let find = |name: &String| {

@@ -8,6 +8,7 @@ mod bench;
 mod delivery;
 mod expect;
 mod kdump;
+mod keep_disabled;
 mod many;
 mod old;
 mod oracle;

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::Result;
-use lab_protocol::Boot;
+use lab_protocol::{Boot, KvmBuild};
 
 use self::suite::CaseEnd;
 use crate::{
@@ -73,7 +73,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             for kernel in ready {
                 let series = kernel.series();
                 match suite::boots(series, &binaries) {
-                    Ok(boots) => runs.extend(boots.into_iter().map(|boot| (kernel.clone(), boot))),
+                    Ok(boots) => {
+                        for boot in boots {
+                            if let Some(kernel) = fitted(&mut tally, &kernel, &boot) {
+                                runs.push((kernel, boot));
+                            }
+                        }
+                    }
                     Err(error) => {
                         tally.failed(format!("{series} suite"), &format!("{error:#}"), Duration::ZERO);
                     }
@@ -97,6 +103,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(tally.close())
+}
+
+/// `kernel` with the KVM that `boot` asks for; `None`, and accounted for as failed, if that cannot be had.
+fn fitted(tally: &mut Tally, kernel: &Kernel, boot: &Boot) -> Option<Kernel> {
+    if boot.kvm_build == KvmBuild::Stock {
+        return Some(kernel.clone());
+    }
+    let mut fitted = None;
+    let name = format!("{} KVM {}", kernel.series(), boot.kvm_build);
+    tally.check(&name, "the kernel cache", || {
+        fitted = Some(kernels::with_kvm(kernel.clone(), boot.kvm_build)?);
+        Ok(())
+    });
+    fitted
 }
 
 /// Runs the boots of `runs`, [`LANES`] at a time; their ends come in the order of `runs`.
