@@ -147,7 +147,7 @@ pub(super) fn logical(
 fn scans(mode: MapMode, rules: MapRules) -> bool {
     match mode {
         MapMode::None | MapMode::Disabled | MapMode::Mixed => true,
-        MapMode::SwDisabled => rules == MapRules::Overwrite,
+        MapMode::SwDisabled => rules != MapRules::ConflictDisables,
         MapMode::Flat | MapMode::Cluster | MapMode::X2apic => false,
     }
 }
@@ -202,6 +202,7 @@ mod tests {
 
     #[test]
     fn a_map_without_logical_ids_is_scanned_by_older_rules_only() {
+        assert!(scans(MapMode::SwDisabled, MapRules::KeepDisabled));
         assert!(scans(MapMode::SwDisabled, MapRules::Overwrite));
         assert!(!scans(MapMode::SwDisabled, MapRules::ConflictDisables));
         assert!(scans(MapMode::None, MapRules::ConflictDisables));
