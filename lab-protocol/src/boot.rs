@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::KvmBuild;
+use crate::{KvmBuild, Userland};
 
 /// The name of the boot that needs nothing special: one CPU, KVM loaded.
 pub const PLAIN: &str = "plain";
@@ -22,6 +22,10 @@ pub struct Boot {
     pub kvm_loaded: bool,
     /// Which KVM that is.
     pub kvm_build: KvmBuild,
+    /// Parameters of the module kvm-amd, as `insmod` takes them; of no meaning where it is not loaded.
+    pub kvm_amd_parameters: String,
+    /// Whose files the cases see.
+    pub userland: Userland,
     /// More words for the kernel's command line, parted by blanks.
     pub kernel_arguments: String,
     /// Full names of the cases, in the order in which they run. Never empty.
@@ -49,6 +53,7 @@ impl Boot {
 #[cfg(test)]
 mod tests {
     use super::{Boot, KvmBuild, PLAIN};
+    use crate::Userland;
 
     #[test]
     fn a_boot_survives_its_line() {
@@ -57,6 +62,8 @@ mod tests {
             cpus: 1,
             kvm_loaded: true,
             kvm_build: KvmBuild::KeepDisabled,
+            kvm_amd_parameters: "avic=1 force_avic=1".into(),
+            userland: Userland::Tiny,
             kernel_arguments: "lockdown=integrity quiet".into(),
             cases: vec!["kdump/cold".into(), "no-vm".into()],
         };

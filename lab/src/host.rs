@@ -2,6 +2,7 @@
 //! KVM builds a logical map. Known from the release string and the build of KVM, since the lab chose both itself;
 //! ldrscope must find out by other means.
 
+use std::fmt;
 use std::str::FromStr;
 
 use lab_protocol::KvmBuild;
@@ -47,6 +48,12 @@ pub struct Series {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no kernel series; give one such as 6.12")]
 pub struct UnknownSeries(String);
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 impl FromStr for Series {
     type Err = UnknownSeries;

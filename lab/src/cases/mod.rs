@@ -4,12 +4,15 @@
 
 mod agreement;
 mod attribution;
+mod avic;
 mod bench;
 mod delivery;
 mod expect;
+mod ids;
 mod kdump;
 mod keep_disabled;
 mod many;
+mod migration;
 mod old;
 mod oracle;
 mod process;
@@ -21,10 +24,11 @@ mod table;
 
 use crate::guest::GuestError;
 use crate::host::MapRules;
+use crate::qemu::QemuError;
 use crate::tool::{Hooks, ToolError};
 
 pub use bench::Bench;
-pub use table::{Case, boots_for, cases_for};
+pub use table::{Case, boots_for, cases_for, cases_on, journeys};
 
 /// Why a case failed. The first line of the message is the reason, the rest the transcript.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,9 @@ pub enum CaseError {
     /// The guest did.
     #[error("guest: {0}")]
     Guest(#[from] GuestError),
+    /// A guest under QEMU did.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
