@@ -9,6 +9,8 @@ pub mod demo;
 pub mod exhibit;
 pub mod guest;
 pub mod host;
+pub mod oracle;
+pub mod random;
 pub mod reap;
 pub mod scenario;
 pub mod suite;

@@ -1,16 +1,15 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
+mod shared;
 mod value;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
-use probe_apic::map_rules::MapRules;
 
+pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
-
-use crate::observer::{HookSet, ObserverOptions};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -20,8 +19,9 @@ Exit codes:
 
 const NOT_MODELLED: &str = "\
 Verdicts: ok; slow (right, but KVM scans all vCPUs); lost (nobody gets it); partial (some of those who should);
-misrouted (somebody who should not).
-Not modelled: AVIC's own logical table, and MSIs that hardware posts to a vCPU without KVM.";
+misrouted (somebody who should not). Of lowest priority any one of those who should get it is ok.
+Modelled are edge-triggered interrupts of IOAPIC pins and MSIs. Not modelled: AVIC's own logical table, MSIs that
+hardware posts to a vCPU without KVM, the redirection hint of an MSI, and what one vCPU sends another.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,9 +138,19 @@ pub struct Deliver {
     #[command(flatten)]
     pub subject: Subject,
 
-    /// Show only these destinations, decimal or 0x...: N, N-M, or a list with commas [default: 0-255]
+    /// Show these destinations, decimal or 0x...: N, N-M, or a list with commas; logical ones above 255 are those of
+    /// x2APICs (cluster in bits 31:16) [default: 0-255]
     #[arg(long, value_name = "LIST", value_parser = value::destinations)]
     pub dest: Option<Destinations>,
+
+    /// Show physical destinations (APIC IDs) instead of logical ones
+    #[arg(long)]
+    pub physical: bool,
+
+    /// Show interrupts of this vector (decimal or 0x...) with lowest priority, of which one of the vCPUs named gets
+    /// each, instead of fixed ones
+    #[arg(long, value_name = "VECTOR", value_parser = value::vector)]
+    pub lowest_priority: Option<u8>,
 
     /// Show only destinations whose verdict is not `ok`
     #[arg(long)]
@@ -162,60 +172,6 @@ pub struct Doctor {
     /// Look at this BTF file in place of the kvm module's own
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
-}
-
-/// What the verbs share that look once and judge.
-#[derive(Debug, Args)]
-pub struct Subject {
-    /// Show only the VM with this name, UUID or process id
-    #[arg(long, value_name = "NAME|UUID|PID")]
-    pub vm: Option<String>,
-
-    /// Judge as another KVM would that had the same registers, as after a live migration: by map rules
-    /// (keep-disabled, overwrite, conflict-disables) or a mainline version such as 6.1
-    #[arg(long, value_name = "RULES|VERSION")]
-    pub as_kvm: Option<MapRules>,
-}
-
-/// What the verbs that look share.
-#[derive(Debug, Args)]
-pub struct Observe {
-    /// Which functions of KVM to hook: with `cold` an APIC write that changes nothing costs nothing extra,
-    /// `precise` sees every single register write, `auto` is precise where APICv or AVIC keeps those
-    /// functions quiet
-    #[arg(long, value_enum, default_value_t = Hooks::Auto)]
-    hooks: Hooks,
-
-    /// Do not prove the hooks with a VM of ldrscope's own
-    #[arg(long)]
-    no_canary: bool,
-
-    /// Use this BTF file for KVM's types in place of the kvm module's own: one that continues the kernel's, or
-    /// one that stands alone
-    #[arg(long, value_name = "FILE")]
-    btf: Option<PathBuf>,
-
-    /// Size of the kernel's ring buffer: a power of two from 64KiB to 256MiB
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = value::ring_bytes)]
-    ring_size: u32,
-
-    /// Let the kernel-side programs log (costly; shown with -v)
-    #[arg(long)]
-    bpf_log: bool,
-}
-
-impl Observe {
-    /// The observer's options.
-    #[must_use]
-    pub fn options(&self) -> ObserverOptions {
-        ObserverOptions {
-            hooks: self.hooks.into(),
-            canary: !self.no_canary,
-            ring_bytes: self.ring_size,
-            bpf_log: self.bpf_log,
-            btf: self.btf.clone(),
-        }
-    }
 }
 
 /// How `watch` prints.
@@ -252,27 +208,6 @@ pub enum DoctorFormat {
     Text,
     /// One JSON document
     Json,
-}
-
-/// `--hooks`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Hooks {
-    /// Completed recalculations and cold entry points only
-    Cold,
-    /// Every single register write as well
-    Precise,
-    /// The better of the two for this host
-    Auto,
-}
-
-impl From<Hooks> for HookSet {
-    fn from(hooks: Hooks) -> Self {
-        match hooks {
-            Hooks::Cold => Self::Cold,
-            Hooks::Precise => Self::Precise,
-            Hooks::Auto => Self::Auto,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    command::deliver::NothingToShow, escape::escape_line, identity::filter::NoSuchVm,
-    kernel::obstacle::Obstacle, sink::OutputError,
+    command::deliver::Untold, escape::escape_line, identity::filter::NoSuchVm, kernel::obstacle::Obstacle,
+    sink::OutputError,
 };
 
 /// How a run ended.
@@ -73,12 +73,8 @@ fn judge(error: &anyhow::Error) -> (&'static str, &'static str, Exit) {
                 Exit::Usage,
             );
         }
-        if cause.is::<NothingToShow>() {
-            return (
-                "unobservable",
-                "try again if a VM was changing; a VM needs its local APICs in the kernel (QEMU: kernel-irqchip=on or split)",
-                Exit::CouldNotLook,
-            );
+        if let Some(untold) = cause.downcast_ref::<Untold>() {
+            return (untold.word(), untold.remedy(), Exit::CouldNotLook);
         }
         if let Some(OutputError(source)) = cause.downcast_ref::<OutputError>() {
             let exit = if source.kind() == io::ErrorKind::BrokenPipe {
@@ -140,7 +136,7 @@ mod tests {
 
     #[test]
     fn vms_of_which_nothing_can_be_told_are_no_success() {
-        let (exit, text) = reported(NothingToShow);
+        let (exit, text) = reported(Untold::NoVm);
         assert_eq!(exit, Exit::CouldNotLook);
         assert!(text.starts_with("error[unobservable]: "));
     }

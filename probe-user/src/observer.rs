@@ -92,6 +92,8 @@ pub struct HostFacts {
     pub possible_rules: Vec<MapRules>,
     /// The hook set as chosen: `cold` or `precise`.
     pub hooks: &'static str,
+    /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
+    pub vector_hashing: Option<bool>,
 }
 
 /// What the observer reports.
@@ -188,6 +190,7 @@ impl Observer {
             kvm_vendor: support.vendor.name().to_owned(),
             possible_rules,
             hooks: if precise { "precise" } else { "cold" },
+            vector_hashing: support.vector_hashing,
         };
         Ok(Self {
             probe,

@@ -8,6 +8,7 @@ mod kernels;
 mod lab;
 mod licences;
 mod lint;
+mod oracle;
 mod paths;
 mod progress;
 mod setup;
@@ -34,6 +35,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Show the 2019 kdump failure in the lab, guest and tool side by side
     Demo(demo::Arguments),
+    /// Hold ldrscope against KVM itself, over random register states; ends with a count of mismatches
+    Oracle(oracle::Arguments),
     /// Run lints, unit tests and the lab's suites; ends with `N passed, N failed`
     Test(test::Arguments),
     /// Check format, clippy for both targets, licences and the tree's own rules
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Kernels(arguments) => done(kernels::run(&arguments)),
         Command::Lab(arguments) => lab::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Oracle(arguments) => oracle::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Lint => lint::run(),
     };

@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 use lab::cases::{boots_for, cases_for};
 use lab::exhibit::{self, Kind};
 use lab::host::Series;
-use lab::{demo, suite};
+use lab::{demo, oracle, suite};
+use lab_protocol::Seed;
 use lab_protocol::boot::PLAIN;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -48,6 +49,18 @@ enum Verb {
         /// Their full names, such as cluster/cold
         #[arg(required = true)]
         names: Vec<String>,
+    },
+    /// Try random register states and hold what ldrscope says against what KVM does
+    Oracle {
+        /// How many states
+        #[arg(long, default_value_t = 1000)]
+        states: u64,
+        /// Which ones
+        #[arg(long)]
+        seed: Seed,
+        /// Put a fault into the facts, to see that it is found
+        #[arg(long, hide = true)]
+        plant: bool,
     },
     /// Show the 2019 failure beside what ldrscope says about it
     Demo,
@@ -98,6 +111,18 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(exit_code(suite::run(&cases, &mut *results)?))
         }
         Verb::Run { names } => run_cases(&names),
+        Verb::Oracle { states, seed, plant } => {
+            allow_many_files()?;
+            let plan = oracle::Plan {
+                states,
+                seed,
+                rules: Series::running()?.map_rules(),
+                planted: plant,
+            };
+            let outcome = oracle::run(&plan, &mut io::stderr().lock())?;
+            writeln!(io::stdout(), "{outcome}")?;
+            Ok(exit_code(usize::from(!outcome.agrees())))
+        }
         Verb::Demo => {
             let as_expected = demo::run(&mut io::stdout().lock())?;
             Ok(if as_expected {

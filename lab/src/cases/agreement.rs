@@ -11,10 +11,11 @@ use crate::guest::lapic::{
 };
 use crate::guest::{Guest, layout};
 use crate::host::MapRules;
+use crate::random::Random;
 use crate::tool::snapshot;
 
 const STATES: usize = 60;
-const MOST_VCPUS: u64 = 40;
+const MOST_VCPUS: u32 = 40;
 /// Into so many of the states, interrupts are sent.
 const MEASURED: usize = 12;
 /// Smaller guests may have the same registers as another, and could not be told apart in the snapshot.
@@ -25,7 +26,7 @@ type Registers = (u32, u32, u32, u32, u64);
 
 pub(super) fn random_states(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    let mut random = Random(0x1d20_2019);
+    let mut random = Random::new(0x1d20_2019);
     let mut guests = (0..STATES)
         .map(|_| random_guest(&mut random))
         .collect::<Result<Vec<_>, _>>()?;
@@ -89,12 +90,10 @@ fn measure(guests: &mut [Guest]) -> Result<Vec<(Vec<Registers>, Measured)>, Case
 }
 
 fn random_guest(random: &mut Random) -> Result<Guest, CaseError> {
-    let count = 1 + random.below(MOST_VCPUS) as u32;
+    let count = 1 + random.below(MOST_VCPUS);
     let mut ids: Vec<u32> = (0..count).collect();
     if random.one_in(2) {
-        for i in (1..ids.len()).rev() {
-            ids.swap(i, random.below(i as u64 + 1) as usize);
-        }
+        random.shuffle(&mut ids);
     }
     // Most guests are nearly well-formed: in wild ones a first conflict hides whatever follows.
     let oddity = if random.one_in(2) { 40 } else { 4 };
@@ -130,7 +129,7 @@ fn random_guest(random: &mut Random) -> Result<Guest, CaseError> {
             orderly
         };
         let dfr = match (random.one_in(oddity), cluster) {
-            (true, _) => (random.below(16) as u32) << 28 | 0x0FFF_FFFF,
+            (true, _) => random.below(16) << 28 | 0x0FFF_FFFF,
             (false, true) => DFR_CLUSTER,
             (false, false) => DFR_FLAT,
         };
@@ -145,7 +144,7 @@ fn random_guest(random: &mut Random) -> Result<Guest, CaseError> {
             (ApicReg::Svr, svr),
         ];
         if random.one_in(2 * oddity) {
-            registers.push((ApicReg::Id, (random.below(64) as u32) << 24));
+            registers.push((ApicReg::Id, random.below(64) << 24));
         }
         guest.edit_lapic(id, &registers)?;
     }
@@ -169,25 +168,4 @@ fn registers_of_vm(vm: &Vm) -> Vec<Registers> {
     let mut all: Vec<_> = vm.vcpus.iter().map(registers).collect();
     all.sort_unstable();
     all
-}
-
-/// SplitMix64: enough to scatter states, the same ones on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{CaseError, CaseResult, require};
 use crate::contract::{Severity, Vm};
 use crate::guest::lapic::{APIC_BASE_ENABLED, APIC_BASE_X2APIC, ApicReg, ldr};
-use crate::guest::{Guest, Op};
+use crate::guest::{Guest, Msi, Op};
 
 /// All but broadcast.
 const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=254;
@@ -40,12 +40,12 @@ impl Measured {
         for round in destinations.chunks(usize::from(u8::MAX - FIRST_VECTOR)) {
             let sent: Vec<(u8, u8)> = (FIRST_VECTOR..).zip(round.iter().copied()).collect();
             for &(vector, dest) in &sent {
-                guest.signal_logical_msi(dest, vector)?;
+                guest.signal(&Msi::logical(u32::from(dest), vector))?;
             }
             for &id in &ids {
                 let mut page = guest.lapic(id)?;
-                let pending = page.requested_vectors();
-                for (_, dest) in sent.iter().filter(|(vector, _)| pending.contains(vector)) {
+                let pending = page.requests();
+                for (_, dest) in sent.iter().filter(|(vector, _)| pending.contains(*vector)) {
                     reached.entry(*dest).or_default().push(id);
                 }
                 if !pending.is_empty() {

@@ -10,6 +10,7 @@ mod expect;
 mod kdump;
 mod many;
 mod old;
+mod oracle;
 mod process;
 mod quiet;
 mod refusal;
@@ -33,6 +34,9 @@ pub enum CaseError {
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The oracle could not do its work.
+    #[error("oracle: {0}")]
+    Oracle(#[from] crate::oracle::OracleError),
     /// An expectation beside the event stream was not met.
     #[error("{0}")]
     Unmet(String),

@@ -4,8 +4,8 @@
 use lab_protocol::{Boot, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, old, process, quiet, refusal,
-    routes, rules,
+    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, old, oracle, process, quiet,
+    refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -160,6 +160,8 @@ const TABLE: &[Entry] = &[
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("map-agrees", agreement::random_states),
+    Entry::once("oracle", oracle::random_states),
+    Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-288", many::large_288),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
     Entry::once("no-vm", quiet::no_vm),

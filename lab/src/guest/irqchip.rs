@@ -7,7 +7,7 @@ use super::GuestError;
 
 /// Which interrupt controllers are KVM's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Irqchip {
+pub enum Irqchip {
     /// All of them.
     Full,
     /// The local APICs alone.

@@ -64,6 +64,41 @@ pub const APIC_BASE_X2APIC: u64 = 1 << 10;
 /// IA32_APIC_BASE bit 11: the APIC is hardware-enabled.
 pub const APIC_BASE_ENABLED: u64 = 1 << 11;
 
+/// A local APIC's mode, as IA32_APIC_BASE bits 11:10 say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApicMode {
+    /// Hardware-disabled.
+    Off,
+    /// Registers in memory, 8-bit IDs.
+    Xapic,
+    /// Registers as MSRs, 32-bit IDs.
+    X2apic,
+}
+
+impl ApicMode {
+    /// The mode that `apic_base` sets.
+    pub const fn of(apic_base: u64) -> Self {
+        match (
+            apic_base & APIC_BASE_ENABLED != 0,
+            apic_base & APIC_BASE_X2APIC != 0,
+        ) {
+            (false, _) => Self::Off,
+            (true, false) => Self::Xapic,
+            (true, true) => Self::X2apic,
+        }
+    }
+
+    /// An IA32_APIC_BASE in this mode, the page where it is after reset.
+    pub const fn apic_base(self) -> u64 {
+        let mode = match self {
+            Self::Off => 0,
+            Self::Xapic => APIC_BASE_ENABLED,
+            Self::X2apic => APIC_BASE_ENABLED | APIC_BASE_X2APIC,
+        };
+        super::layout::LAPIC as u64 | mode
+    }
+}
+
 /// The LDR that names logical ID `id` in xAPIC mode.
 pub const fn ldr(id: u8) -> u32 {
     (id as u32) << 24
@@ -107,14 +142,9 @@ impl LapicPage {
         self
     }
 
-    /// The vectors whose bit is set in the interrupt request register (offsets 0x200 to 0x270), ascending.
-    pub fn requested_vectors(&self) -> Vec<u8> {
-        (0..=u8::MAX)
-            .filter(|vector| {
-                let word = self.word(0x200 + u16::from(vector >> 5) * 0x10);
-                word >> (vector & 31) & 1 == 1
-            })
-            .collect()
+    /// The vectors that are requested: the interrupt request register (offsets 0x200 to 0x270).
+    pub fn requests(&self) -> Requests {
+        Requests([0, 1, 2, 3, 4, 5, 6, 7].map(|i| self.word(0x200 + i * 0x10)))
     }
 
     /// Empties the interrupt request register.
@@ -132,6 +162,22 @@ impl LapicPage {
     }
 }
 
+/// An interrupt request register: a set of vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requests([u32; 8]);
+
+impl Requests {
+    /// Whether `vector` is requested.
+    pub fn contains(&self, vector: u8) -> bool {
+        self.0[usize::from(vector >> 5)] >> (vector & 31) & 1 == 1
+    }
+
+    /// Whether no vector is.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 8]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ApicReg, LapicPage, cluster_id};
@@ -143,8 +189,9 @@ mod tests {
         page.set(ApicReg::Ldr, 0xFF00_0000);
         assert_eq!(page.get(ApicReg::Ldr), 0xFF00_0000);
         page.0.regs[0x212] = 1;
-        assert_eq!(page.requested_vectors(), [0x30]);
-        assert!(page.clear_requests().requested_vectors().is_empty());
+        let requested: Vec<_> = (0..=u8::MAX).filter(|v| page.requests().contains(*v)).collect();
+        assert_eq!(requested, [0x30]);
+        assert!(page.clear_requests().requests().is_empty());
         assert_eq!(page.get(ApicReg::Ldr), 0xFF00_0000);
     }
 

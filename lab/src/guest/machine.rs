@@ -1,10 +1,11 @@
 //! A whole guest: an in-kernel irqchip, optionally a PIT, one memory region and vCPUs created in the order
 //! asked for. It offers the two sides from which APIC state changes: guest code (`exec`) and the VMM
-//! (`set_lapic`, `signal_msi`, ...). What a scenario does with them is for `scenario` and the cases.
+//! (`set_lapic`, `signal`, ...). What a scenario does with them is for `scenario` and the cases.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_msi, kvm_pit_config};
+use kvm_bindings::{CpuId, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap, kvm_pit_config};
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::GuestError;
@@ -12,20 +13,25 @@ use super::irqchip::Irqchip;
 use super::lapic::{ApicReg, ICR_INIT, LapicPage, ldr};
 use super::layout::{self, CODE_SELECTOR, GDT, IDT, TICKS, TIMER_HANDLER, TIMER_VECTOR};
 use super::memory::GuestMemory;
+use super::msi::Msi;
 use super::program::{Op, assemble_timer_handler};
 use super::routing::{self, MsiRoute};
 use super::vcpu::Vcpu;
+
+/// What KVM supports, asked once: on an emulated host that takes as long as to make a vCPU.
+static SUPPORTED: OnceLock<CpuId> = OnceLock::new();
 
 /// A VM with its vCPUs. Dropping it ends the VM.
 #[derive(Debug)]
 pub struct Guest {
     vcpus: Vec<Vcpu>,
     index_of: HashMap<u32, usize>,
-    supported: CpuId,
+    supported: &'static CpuId,
     irqchip: Irqchip,
     // Dropped after every descriptor of the VM that maps it.
     vm: VmFd,
-    memory: GuestMemory,
+    /// Mapped when guest code first runs: a guest that only the VMM touches needs none, and is made sooner.
+    memory: Option<GuestMemory>,
 }
 
 impl Guest {
@@ -69,26 +75,42 @@ impl Guest {
         Ok(guest)
     }
 
-    fn empty(irqchip: Irqchip) -> Result<Self, GuestError> {
+    /// A VM without vCPUs.
+    pub fn empty(irqchip: Irqchip) -> Result<Self, GuestError> {
         let kvm = Kvm::new().map_err(GuestError::NoKvm)?;
-        let supported = kvm
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(GuestError::kvm("KVM_GET_SUPPORTED_CPUID"))?;
+        let supported = match SUPPORTED.get() {
+            Some(supported) => supported,
+            None => {
+                let supported = kvm
+                    .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+                    .map_err(GuestError::kvm("KVM_GET_SUPPORTED_CPUID"))?;
+                SUPPORTED.get_or_init(|| supported)
+            }
+        };
         let vm = kvm.create_vm().map_err(GuestError::kvm("KVM_CREATE_VM"))?;
         vm.set_tss_address(layout::TSS)
             .map_err(GuestError::kvm("KVM_SET_TSS_ADDR"))?;
         irqchip.create_in(&vm)?;
-        let memory = GuestMemory::new()?;
-        memory.attach(&vm)?;
-        write_tables(&memory)?;
         Ok(Self {
             vcpus: Vec::new(),
             index_of: HashMap::new(),
             supported,
             irqchip,
             vm,
-            memory,
+            memory: None,
         })
+    }
+
+    /// Turns on flags of KVM_CAP_X2APIC_API, such as `KVM_X2APIC_API_USE_32BIT_IDS`; those that are on stay on.
+    pub fn enable_x2apic_api(&self, flags: u32) -> Result<(), GuestError> {
+        let mut cap = kvm_enable_cap {
+            cap: KVM_CAP_X2APIC_API,
+            ..kvm_enable_cap::default()
+        };
+        cap.args[0] = u64::from(flags);
+        self.vm
+            .enable_cap(&cap)
+            .map_err(GuestError::kvm("KVM_ENABLE_CAP"))
     }
 
     /// Replaces the whole routing (`KVM_SET_GSI_ROUTING`): a PC's lines, where KVM has their controllers, and these
@@ -110,7 +132,7 @@ impl Guest {
             .vm
             .create_vcpu(u64::from(id))
             .map_err(GuestError::kvm("KVM_CREATE_VCPU"))?;
-        self.vcpus.push(Vcpu::new(id, index, fd, &self.supported)?);
+        self.vcpus.push(Vcpu::new(id, index, fd, self.supported)?);
         self.index_of.insert(id, index);
         Ok(())
     }
@@ -123,7 +145,11 @@ impl Guest {
     /// Runs `program` on vCPU `id` to its end and returns what the guest reported.
     pub fn exec(&mut self, id: u32, program: &[Op]) -> Result<Vec<u32>, GuestError> {
         let index = self.index(id)?;
-        self.vcpus[index].exec(&self.memory, program)
+        let memory = match &mut self.memory {
+            Some(memory) => memory,
+            none => none.insert(furnished_memory(&self.vm)?),
+        };
+        self.vcpus[index].exec(memory, program)
     }
 
     /// Like [`Guest::exec`] for a program that reports exactly one value.
@@ -167,7 +193,9 @@ impl Guest {
 
     /// How often the timer's interrupt handler has run since it was last reset.
     pub fn ticks(&self) -> Result<u32, GuestError> {
-        self.memory.read_u32(TICKS)
+        self.memory
+            .as_ref()
+            .map_or(Ok(0), |memory| memory.read_u32(TICKS))
     }
 
     /// The register page of vCPU `id` (`KVM_GET_LAPIC`).
@@ -199,16 +227,10 @@ impl Guest {
         self.vcpus[self.index(id)?].set_apic_base(apic_base)
     }
 
-    /// Injects an edge-triggered fixed MSI with a logical destination (`KVM_SIGNAL_MSI`). Nobody taking it is no
-    /// error here: look at [`Guest::requesting`].
-    pub fn signal_logical_msi(&self, dest: u8, vector: u8) -> Result<(), GuestError> {
-        const DESTINATION_LOGICAL: u32 = 1 << 2;
-        let msi = kvm_msi {
-            address_lo: layout::LAPIC | u32::from(dest) << 12 | DESTINATION_LOGICAL,
-            data: u32::from(vector),
-            ..kvm_msi::default()
-        };
-        match self.vm.signal_msi(msi) {
+    /// Injects an edge-triggered MSI (`KVM_SIGNAL_MSI`). Nobody taking it is no error here: look at
+    /// [`Guest::requesting`].
+    pub fn signal(&self, msi: &Msi) -> Result<(), GuestError> {
+        match self.vm.signal_msi(msi.encode()) {
             // With no vCPU to take it, the scan answers -1, which userspace sees as EPERM.
             Err(errno) if errno.errno() != libc::EPERM => Err(GuestError::Kvm {
                 call: "KVM_SIGNAL_MSI",
@@ -218,11 +240,17 @@ impl Guest {
         }
     }
 
+    /// Sends an INIT to the physical destination `dest` from outside, and KVM carries it out on every vCPU that took it.
+    pub fn signal_init(&mut self, dest: u32) -> Result<(), GuestError> {
+        self.signal(&Msi::init(dest))?;
+        self.vcpus.iter_mut().try_for_each(Vcpu::accept_init)
+    }
+
     /// The vCPUs in whose interrupt request register `vector` is pending, ascending.
     pub fn requesting(&self, vector: u8) -> Result<Vec<u32>, GuestError> {
         let mut ids = Vec::new();
         for vcpu in &self.vcpus {
-            if vcpu.lapic()?.requested_vectors().contains(&vector) {
+            if vcpu.lapic()?.requests().contains(vector) {
                 ids.push(vcpu.id);
             }
         }
@@ -233,6 +261,14 @@ impl Guest {
     fn index(&self, id: u32) -> Result<usize, GuestError> {
         self.index_of.get(&id).copied().ok_or(GuestError::NoVcpu(id))
     }
+}
+
+/// The memory of `vm`, with what every vCPU shares.
+fn furnished_memory(vm: &VmFd) -> Result<GuestMemory, GuestError> {
+    let memory = GuestMemory::new()?;
+    memory.attach(vm)?;
+    write_tables(&memory)?;
+    Ok(memory)
 }
 
 /// The descriptor tables and the handler that every vCPU shares.

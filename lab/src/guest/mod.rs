@@ -8,11 +8,14 @@ pub mod lapic;
 pub mod layout;
 mod machine;
 mod memory;
+mod msi;
 mod program;
 mod routing;
 mod vcpu;
 
 pub use error::GuestError;
+pub use irqchip::Irqchip;
 pub use machine::Guest;
+pub use msi::{Delivery, Msi};
 pub use program::Op;
 pub use routing::{MsiRoute, TIMER_PIN};

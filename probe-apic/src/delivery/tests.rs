@@ -1,4 +1,4 @@
-//! Truth tables of delivery; properties are in [`properties`].
+//! Truth tables of delivery.
 
 use super::*;
 use crate::{
@@ -8,8 +8,6 @@ use crate::{
     rebuild::rebuild,
     reg::{ApicBase, Dfr, Ldr},
 };
-
-mod properties;
 
 fn set(members: &[u32]) -> VcpuSet {
     members.iter().copied().map(VcpuIdx).collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use probe_apic::{
     aim::{Aim, AimSource},
+    apicv::Inhibits,
     finding::{Finding, Rule, Severity},
     host::Host,
     id::{BootTime, VmId},
@@ -32,7 +33,7 @@ fn sample(machine: &Machine, rules: MapRules, aims: Vec<Aim>) -> VmSample {
         irqchip: Irqchip::Kernel,
         x2apic_format: machine.x2apic_format,
         broadcast_quirk_disabled: machine.broadcast_quirk_disabled,
-        apicv_inhibits: 0,
+        apicv_inhibits: Inhibits::NONE,
         aims,
     }
 }

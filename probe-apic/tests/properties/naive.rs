@@ -12,6 +12,10 @@ use probe_apic::{
 
 use crate::strategy::Machine;
 
+mod delivery;
+
+pub(crate) use delivery::{architecture_names, deliver};
+
 /// Bits of `kvm_apic_map.mode` before 6.3.
 mod bits {
     pub(super) const CLUSTER: u32 = 4;
@@ -252,71 +256,4 @@ impl Map {
             max_apic_id: self.max_apic_id,
         }
     }
-}
-
-/// Who gets a fixed interrupt to the 8-bit logical destination `dest`, ascending, and whether KVM scanned for them:
-/// `kvm_irq_delivery_to_apic` with the map of `recalculate`, for an MSI or an IOAPIC pin.
-pub(crate) fn deliver(machine: &Machine, map: Option<&Map>, dest: u8) -> (Vec<VcpuIdx>, bool) {
-    let accepts = |vcpu: &VcpuSample| present(vcpu) && vcpu.lapic.sw_enabled;
-    if let Some(map) = map {
-        let x2apic_map = map.lookup() == Lookup::X2apic;
-        let broadcast = dest == 0xff && !(machine.broadcast_quirk_disabled && x2apic_map);
-        if let (false, Some((row, mask))) = (broadcast, map.logical_dest(u32::from(dest))) {
-            let mut reached = Vec::new();
-            for bit in 0..16 {
-                if mask & 1 << bit == 0 {
-                    continue;
-                }
-                let array = if x2apic_map {
-                    &map.phys_map[..]
-                } else {
-                    &map.logical[..]
-                };
-                let Some(idx) = array[row + bit] else { continue };
-                if machine.vcpus.iter().any(|vcpu| vcpu.idx == idx && accepts(vcpu)) {
-                    reached.push(idx);
-                }
-            }
-            reached.sort_unstable();
-            reached.dedup();
-            return (reached, false);
-        }
-    }
-    let matches = |vcpu: &&VcpuSample| accepts(vcpu) && matches_in_scan(machine, vcpu, dest);
-    (
-        machine
-            .vcpus
-            .iter()
-            .filter(matches)
-            .map(|vcpu| vcpu.idx)
-            .collect(),
-        true,
-    )
-}
-
-/// `kvm_apic_match_dest` for a logical destination of a source that is no APIC.
-fn matches_in_scan(machine: &Machine, vcpu: &VcpuSample, dest: u8) -> bool {
-    let lapic = &vcpu.lapic;
-    let is_broadcast = dest == 0xff && !(x2apic_mode(vcpu) && machine.broadcast_quirk_disabled);
-    if is_broadcast {
-        return true;
-    }
-    let (ldr, dest) = (lapic.ldr.0, u32::from(dest));
-    if x2apic_mode(vcpu) {
-        return ldr >> 16 == dest >> 16 && ldr & dest & 0xffff != 0;
-    }
-    let logical_id = ldr >> 24;
-    match lapic.dfr.0 {
-        0xffff_ffff => logical_id & dest != 0,
-        0x0fff_ffff => logical_id >> 4 == dest >> 4 && logical_id & dest & 0xf != 0,
-        _ => false,
-    }
-}
-
-/// Whether the architecture names `vcpu` for a fixed interrupt to `dest` (SDM vol. 3, "Logical Destination Mode"):
-/// the same, but that a DFR is read by its upper four bits.
-pub(crate) fn architecture_names(machine: &Machine, vcpu: &VcpuSample, dest: u8) -> bool {
-    let mut as_it_should_be = *vcpu;
-    as_it_should_be.lapic.dfr.0 |= 0x0fff_ffff;
-    present(vcpu) && vcpu.lapic.sw_enabled && matches_in_scan(machine, &as_it_should_be, dest)
 }

@@ -11,9 +11,18 @@ pub(super) enum BadValue {
     Duration,
     #[error("not a power of two from 64KiB to 256MiB; write for example 512KiB or 1MiB")]
     RingSize,
-    #[error("not a destination; write for example 3, 0x10-0x1f or 1,2,0x40, each from 0 to 255")]
+    #[error(
+        "not a list of destinations; write for example 3, 0x10-0x1f or 1,2,0x40, each of at most 32 bits"
+    )]
     Destination,
+    #[error("more than {MAX_DESTINATIONS} destinations; ask for a smaller range")]
+    TooManyDestinations,
+    #[error("not a vector; write for example 48 or 0x30, from 0 to 255")]
+    Vector,
 }
+
+/// More than these would only exhaust memory.
+const MAX_DESTINATIONS: usize = 1 << 16;
 
 /// What `--dest` names, ascending, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +60,14 @@ pub(super) fn destinations(text: &str) -> Result<Destinations, BadValue> {
     let mut all = BTreeSet::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
+        let bound = |text| number(text).ok_or(BadValue::Destination);
+        let (first, last) = (bound(first)?, bound(last)?);
         if first > last {
             return Err(BadValue::Destination);
+        }
+        let room = MAX_DESTINATIONS.saturating_sub(all.len());
+        if usize::try_from(last - first).is_ok_and(|more| more >= room) {
+            return Err(BadValue::TooManyDestinations);
         }
         all.extend(first..=last);
     }
@@ -61,20 +75,23 @@ pub(super) fn destinations(text: &str) -> Result<Destinations, BadValue> {
 }
 
 /// A decimal number, or a hexadecimal one behind `0x`.
-fn number(text: &str) -> Result<u32, BadValue> {
+fn number(text: &str) -> Option<u32> {
     let digits = |text: &str, radix| {
         // The parser of the standard library takes a sign.
         let plain = text.starts_with(|first: char| first.is_ascii_hexdigit());
         plain.then(|| u32::from_str_radix(text, radix).ok()).flatten()
     };
     let text = text.trim();
-    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hexadecimal) => digits(hexadecimal, 16),
         None => digits(text, 10),
-    };
-    number
-        .filter(|&number| number <= u32::from(u8::MAX))
-        .ok_or(BadValue::Destination)
+    }
+}
+
+pub(super) fn vector(text: &str) -> Result<u8, BadValue> {
+    number(text)
+        .and_then(|number| number.try_into().ok())
+        .ok_or(BadValue::Vector)
 }
 
 #[cfg(test)]
@@ -113,16 +130,41 @@ mod tests {
     }
 
     #[test]
+    fn vectors_have_8_bits() {
+        assert_eq!(vector("0x30"), Ok(48));
+        assert_eq!(vector("255"), Ok(255));
+        for odd in ["", "256", "-1", "x"] {
+            assert_eq!(vector(odd), Err(BadValue::Vector), "{odd}");
+        }
+    }
+
+    #[test]
     fn destinations_are_numbers_ranges_and_lists() {
         let read = |text| destinations(text).map(|destinations| destinations.0);
         assert_eq!(read("3"), Ok(vec![3]));
         assert_eq!(read("0x1F"), Ok(vec![0x1f]));
         assert_eq!(read("0x40, 1-3,2"), Ok(vec![1, 2, 3, 0x40]));
-        assert_eq!(read("0-255").map(|all| all.len()), Ok(256));
-        for odd in [
-            "", "-1", "+1", "1-", "3-1", "1,,2", "256", "0x", "0x-1", "0x+1", "ff", "1.5",
-        ] {
+        assert_eq!(read("0xffffffff,256"), Ok(vec![256, u32::MAX]));
+        assert_eq!(read("0-65535").map(|all| all.len()), Ok(MAX_DESTINATIONS));
+        let odd = [
+            "",
+            "-1",
+            "+1",
+            "1-",
+            "3-1",
+            "1,,2",
+            "4294967296",
+            "0x",
+            "0x-1",
+            "0x+1",
+            "ff",
+            "1.5",
+        ];
+        for odd in odd {
             assert_eq!(read(odd), Err(BadValue::Destination), "{odd}");
+        }
+        for many in ["0-65536", "0-65535,65536", "0-4294967295"] {
+            assert_eq!(read(many), Err(BadValue::TooManyDestinations), "{many}");
         }
     }
 }

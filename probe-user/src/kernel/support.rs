@@ -50,6 +50,9 @@ pub struct KernelSupport {
     pub kvm_device: Device,
     /// Whether KVM lets hardware virtualize APICs (APICv, AVIC); `None` where its module does not say.
     pub apic_virtualization: Option<bool>,
+    /// Whether KVM picks one of several lowest-priority targets by the vector (parameter `vector_hashing`); `None`
+    /// where its module does not say.
+    pub vector_hashing: Option<bool>,
     /// Whether [`VMLINUX_BTF`] is there.
     pub vmlinux_btf: bool,
     /// Whether [`KVM_BTF`] is there.
@@ -179,6 +182,7 @@ impl KernelSupport {
             vendor: Vendor::Amd,
             kvm_device: Device::Usable,
             apic_virtualization: Some(false),
+            vector_hashing: Some(true),
             vmlinux_btf: true,
             kvm_btf: true,
             kptr_restrict: Some(0),

@@ -8,14 +8,14 @@ use std::{
     io::{self, Write},
 };
 
-use probe_apic::delivery::Verdict;
+use probe_apic::delivery::{DeliveryMode, DestinationMode, Verdict};
 use textwrap::{Options, WordSplitter};
 
 use super::{convert, phrase, terminal::Style};
 use crate::{
     clock::WallClock,
     engine::{
-        deliveries::{Deliveries, Delivery},
+        deliveries::{Deliveries, Delivery, Question},
         view::HostView,
     },
     identity::VmIdentity,
@@ -53,25 +53,48 @@ struct Group<'a> {
 pub fn write(
     out: &mut dyn Write,
     host: &HostView<'_>,
+    question: &Question,
     vms: &[(&VmIdentity, Deliveries)],
     wall: WallClock,
     style: Style,
 ) -> io::Result<()> {
     out.write_all(phrase::heading(host, wall, style).as_bytes())?;
-    let about = "Edge-triggered fixed interrupts of IOAPIC pins and MSIs, logical destinations. Not modelled: AVIC's \
-                 own logical table, and MSIs that hardware posts to a vCPU without KVM.";
-    write!(out, "{}", style.paragraph("", "  ", about))?;
+    write!(out, "{}", style.paragraph("", "  ", &about(question)))?;
     if host.vms.is_empty() {
         writeln!(out, "\nThere is no VM on this host.")?;
     }
     for (vm, deliveries) in vms {
         writeln!(out)?;
-        write_vm(out, vm, deliveries, style)?;
+        write_vm(out, question, vm, deliveries, style)?;
     }
     out.flush()
 }
 
-fn write_vm(out: &mut dyn Write, vm: &VmIdentity, deliveries: &Deliveries, style: Style) -> io::Result<()> {
+/// What the tables are about, and what they are not.
+fn about(question: &Question) -> String {
+    let what = match question.delivery_mode {
+        DeliveryMode::Fixed => "Fixed interrupts".to_owned(),
+        DeliveryMode::LowestPriority { vector } => {
+            format!("Interrupts of lowest priority with vector {vector:#04x}")
+        }
+    };
+    let mode = match question.destination_mode {
+        DestinationMode::Logical => "logical",
+        DestinationMode::Physical => "physical",
+    };
+    format!(
+        "{what} from IOAPIC pins and MSIs, edge-triggered, {mode} destinations. Not modelled: AVIC's own logical table, \
+         and MSIs that hardware posts to a vCPU without KVM."
+    )
+}
+
+fn write_vm(
+    out: &mut dyn Write,
+    question: &Question,
+    vm: &VmIdentity,
+    deliveries: &Deliveries,
+    style: Style,
+) -> io::Result<()> {
     let headline = format!(
         "VM {}: map {}, {}",
         phrase::vm(vm),
@@ -82,9 +105,13 @@ fn write_vm(out: &mut dyn Write, vm: &VmIdentity, deliveries: &Deliveries, style
     if deliveries.rows.is_empty() {
         return Ok(());
     }
+    let should = match question.delivery_mode {
+        DeliveryMode::Fixed => "SHOULD GET IT",
+        DeliveryMode::LowestPriority { .. } => "ONE SHOULD GET IT",
+    };
     write_row(
         out,
-        &["VERDICT", "DESTINATIONS", "SHOULD GET IT", "GET IT FROM KVM"].map(str::to_owned),
+        &["VERDICT", "DESTINATIONS", should, "GET IT FROM KVM"].map(str::to_owned),
     )?;
     for verdict in WORST_FIRST {
         let groups = groups(&deliveries.rows, verdict);

@@ -45,7 +45,9 @@ fn wrong_usage_is_2_and_says_so_on_stderr() {
         &["watch", "--ring-size", "3MiB"],
         &["snapshot", "--format", "html"],
         &["snapshot", "--settle", "1s"],
-        &["deliver", "--dest", "256"],
+        &["deliver", "--dest", "0x100000000"],
+        &["deliver", "--dest", "0-65536"],
+        &["deliver", "--lowest-priority", "256"],
         &["deliver", "--dest", "9-1"],
     ] {
         let (code, stdout, stderr) = run(arguments);

@@ -55,6 +55,7 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
         kvm_vendor: "amd".to_owned(),
         possible_rules: vec![rules],
         hooks: "cold",
+        vector_hashing: Some(true),
     }
 }
 

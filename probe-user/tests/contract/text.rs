@@ -231,8 +231,25 @@ fn deliveries_of_a_bad_and_of_a_good_vm() {
     let bad = sample(1, MS, bigsmp(16), MapRules::Overwrite);
     let good = sample(2, MS, healthy(3), MapRules::Overwrite);
     feed(&mut engine, MS, [bad, good].map(read));
-    golden("deliver", &deliveries_of(&engine, false));
-    golden("deliver-only-bad", &deliveries_of(&engine, true));
+    golden("deliver", &deliveries_of(&engine, &every_destination()));
+    let only_bad = Question {
+        only_bad: true,
+        ..every_destination()
+    };
+    golden("deliver-only-bad", &deliveries_of(&engine, &only_bad));
+    let lowest_priority = Question {
+        delivery_mode: DeliveryMode::LowestPriority { vector: 0x31 },
+        ..only_bad.clone()
+    };
+    golden(
+        "deliver-lowest-priority",
+        &deliveries_of(&engine, &lowest_priority),
+    );
+    let physical = Question {
+        destination_mode: DestinationMode::Physical,
+        ..every_destination()
+    };
+    golden("deliver-physical", &deliveries_of(&engine, &physical));
 }
 
 #[test]
@@ -245,24 +262,27 @@ fn what_another_kvm_would_make_of_it_says_so_in_its_heading() {
         [read(sample(1, MS, bigsmp(4), MapRules::Overwrite))],
     );
     golden("snapshot-as-kvm", &table(&engine));
-    golden("deliver-as-kvm", &deliveries_of(&engine, true));
+    golden("deliver-as-kvm", &deliveries_of(&engine, &every_destination()));
 }
 
-fn deliveries_of(engine: &Engine, only_bad: bool) -> String {
-    let question = Question {
+fn every_destination() -> Question {
+    Question {
         destinations: (0..=255).collect(),
         destination_mode: DestinationMode::Logical,
         delivery_mode: DeliveryMode::Fixed,
-        only_bad,
-    };
+        only_bad: false,
+    }
+}
+
+fn deliveries_of(engine: &Engine, question: &Question) -> String {
     let view = engine.view(BootTime(MS));
     let answers: Vec<_> = view
         .vms
         .iter()
-        .map(|vm| (vm.identity, deliveries(vm.vm, &question).unwrap()))
+        .map(|vm| (vm.identity, deliveries(vm.vm, question).unwrap()))
         .collect();
     let mut text = Vec::new();
-    deliver_table::write(&mut text, &view, &answers, WALL, NARROW).unwrap();
+    deliver_table::write(&mut text, &view, question, &answers, WALL, NARROW).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     text

@@ -31,6 +31,7 @@ impl KernelSupport {
             vendor: vendor(),
             kvm_device: device("/dev/kvm"),
             apic_virtualization: apic_virtualization(),
+            vector_hashing: switch("kvm/parameters/vector_hashing"),
             vmlinux_btf: Path::new(VMLINUX_BTF).exists(),
             kvm_btf: Path::new(KVM_BTF).exists(),
             kptr_restrict: sysctl("kptr_restrict"),
@@ -149,9 +150,12 @@ fn vendor() -> Vendor {
 
 /// The vendor modules' parameters say so: kvm_intel `enable_apicv`, kvm_amd `avic`.
 fn apic_virtualization() -> Option<bool> {
-    let parameter = |path: &str| read(Path::new("/sys/module").join(path));
-    let value =
-        parameter("kvm_intel/parameters/enable_apicv").or_else(|| parameter("kvm_amd/parameters/avic"))?;
+    switch("kvm_intel/parameters/enable_apicv").or_else(|| switch("kvm_amd/parameters/avic"))
+}
+
+/// A module's parameter that is on or off.
+fn switch(path: &str) -> Option<bool> {
+    let value = read(Path::new("/sys/module").join(path))?;
     Some(matches!(value.trim(), "Y" | "1"))
 }
 

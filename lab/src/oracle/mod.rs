@@ -1,0 +1,194 @@
+//! The oracle: random register states on real KVM, and whether ldrscope, seen from outside, says of each what KVM itself
+//! says: registers, maps, and whom every interrupt reaches. `state` is what is tried, `generate` and `regressions` where
+//! it comes from, `build` makes the VM, `facts` asks KVM, `architecture` the manual, `judge` compares, `batch` does that
+//! for many at once, `shrink` makes a found state small. Which kernels it runs on is for xtask.
+
+mod architecture;
+mod batch;
+mod build;
+mod facts;
+mod generate;
+mod judge;
+mod regressions;
+mod report;
+mod shrink;
+mod state;
+
+use std::io::{self, Write};
+use std::iter::Peekable;
+
+use lab_protocol::Seed;
+
+use self::batch::{Bench, Times, Trial};
+use self::judge::Difference;
+use self::regressions::REGRESSIONS;
+use self::report::{Grouped, Mismatch, Tried};
+use self::state::{State, Step};
+use crate::guest::GuestError;
+use crate::host::MapRules;
+use crate::tool::ToolError;
+
+pub use report::Outcome;
+
+/// vCPUs that stand at a time, about: ldrscope's start is shared by them, and the host's memory must hold them.
+const BATCH_VCPUS: usize = 6000;
+
+/// What to try.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How many random states, besides the regressions.
+    pub states: u64,
+    /// Which.
+    pub seed: Seed,
+    /// The rules by which this host's KVM builds its maps.
+    pub rules: MapRules,
+    /// Whether to put a fault into the facts, to see that it is found.
+    pub planted: bool,
+}
+
+/// The oracle could not do its work: no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum OracleError {
+    /// ldrscope did not run as it should.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A VM could not be asked.
+    #[error("a VM that stands could not be asked: {0}")]
+    Guest(#[from] GuestError),
+    /// A state cannot be made.
+    #[error("{origin} cannot be made: {reason}\n{state}")]
+    Impossible {
+        /// Which.
+        origin: String,
+        /// What refused.
+        reason: String,
+        /// Its steps, as Rust.
+        state: String,
+    },
+    /// ldrscope does not show each VM once.
+    #[error("{standing} VMs stand, but snapshot shows {snapshot} and deliver {deliver}")]
+    Unlisted {
+        /// VMs of this process.
+        standing: usize,
+        /// VMs in the snapshot.
+        snapshot: usize,
+        /// Documents of deliver.
+        deliver: usize,
+    },
+    /// Progress could not be told.
+    #[error("cannot write progress: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Tries the regressions and then what `plan` asks for, a line a batch to `progress`. Ends at the first mismatch.
+pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError> {
+    let mut bench = Bench {
+        rules: plan.rules,
+        planted: plan.planted,
+        times: Times::default(),
+    };
+    let mut outcome = Outcome {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        seed: plan.seed,
+        tried: Tried::default(),
+        mismatch: None,
+    };
+    let mut rest = (0..plan.whole())
+        .map(|number| (number, plan.state(number)))
+        .peekable();
+    while outcome.mismatch.is_none() && rest.peek().is_some() {
+        let (numbers, states): (Vec<_>, Vec<_>) = batch(&mut rest, |(_, state)| state).into_iter().unzip();
+        let trials = bench.try_all(&states)?;
+        for ((number, state), trial) in numbers.into_iter().zip(states).zip(trials) {
+            outcome.tried.count(&state);
+            match trial {
+                Trial::Agrees => {}
+                Trial::Impossible(reason) => {
+                    return Err(OracleError::Impossible {
+                        origin: plan.origin(number),
+                        reason,
+                        state: state.to_string(),
+                    });
+                }
+                Trial::Differs(difference) => {
+                    let origin = plan.origin(number);
+                    writeln!(progress, "oracle: {origin} differs: {difference}; shrinking it")?;
+                    outcome.mismatch = Some(shrunk(&mut bench, origin, state, difference)?);
+                    break;
+                }
+            }
+        }
+        let (tried, whole) = (Grouped(outcome.tried.states), Grouped(plan.whole()));
+        writeln!(progress, "oracle: {tried} of {whole} states; {}", bench.times)?;
+    }
+    Ok(outcome)
+}
+
+impl Plan {
+    /// Regressions and random states together.
+    fn whole(&self) -> u64 {
+        REGRESSIONS.len() as u64 + self.states
+    }
+
+    /// The `number`-th: the regressions come first.
+    fn state(&self, number: u64) -> State {
+        match Self::regression(number) {
+            Some(steps) => State(steps.to_vec()),
+            None => generate::state(self.seed, number),
+        }
+    }
+
+    fn origin(&self, number: u64) -> String {
+        match Self::regression(number) {
+            Some(_) => format!("regression state {number}"),
+            None => format!("random state {number} of seed {}", self.seed),
+        }
+    }
+
+    fn regression(number: u64) -> Option<&'static [Step]> {
+        REGRESSIONS.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
+/// The next of `rest` that may stand side by side.
+fn batch<T>(rest: &mut Peekable<impl Iterator<Item = T>>, state: impl Fn(&T) -> &State) -> Vec<T> {
+    let mut vcpus = 0;
+    std::iter::from_fn(|| {
+        let next = rest.next_if(|_| vcpus < BATCH_VCPUS)?;
+        vcpus += state(&next).vcpus().len();
+        Some(next)
+    })
+    .collect()
+}
+
+/// Makes `found` as small as it still shows a difference about the same subject.
+fn shrunk(
+    bench: &mut Bench,
+    origin: String,
+    found: State,
+    difference: Difference,
+) -> Result<Mismatch, OracleError> {
+    let subject = difference.subject;
+    let mut last = difference;
+    let shrunk = shrink::shrink(found.clone(), |candidates| {
+        let mut rest = candidates.iter().cloned().peekable();
+        let mut fails = Vec::with_capacity(candidates.len());
+        // The first that fails is the one that is gone on with.
+        while !fails.contains(&true) && rest.peek().is_some() {
+            for trial in bench.try_all(&batch(&mut rest, |state| state))? {
+                let differs = matches!(&trial, Trial::Differs(difference) if difference.subject == subject);
+                if let (Trial::Differs(difference), true) = (trial, differs && !fails.contains(&true)) {
+                    last = difference;
+                }
+                fails.push(differs);
+            }
+        }
+        Ok::<_, OracleError>(fails)
+    })?;
+    Ok(Mismatch {
+        origin,
+        found,
+        shrunk,
+        difference: last,
+    })
+}

@@ -1,0 +1,129 @@
+//! What the oracle says in the end: how much it tried, and a mismatch as a ready regression case.
+
+use std::fmt;
+
+use lab_protocol::Seed;
+
+use super::facts::DESTINATIONS;
+use super::judge::Difference;
+use super::state::State;
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub(super) kernel: String,
+    pub(super) seed: Seed,
+    pub(super) tried: Tried,
+    pub(super) mismatch: Option<Mismatch>,
+}
+
+/// How much was tried.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tried {
+    pub(super) states: u64,
+    pub(super) vcpus: u64,
+    /// Pairs of a state and a logical destination, fixed interrupts.
+    pub(super) logical: u64,
+}
+
+impl Tried {
+    pub(super) fn count(&mut self, state: &State) {
+        self.states += 1;
+        self.vcpus += state.vcpus().len() as u64;
+        self.logical += DESTINATIONS.count() as u64;
+    }
+}
+
+/// A state of which ldrscope says something else than KVM or the architecture.
+#[derive(Debug)]
+pub(super) struct Mismatch {
+    /// Where the state comes from.
+    pub(super) origin: String,
+    /// As it was found.
+    pub(super) found: State,
+    /// As small as it could be made.
+    pub(super) shrunk: State,
+    /// What differs in the small one.
+    pub(super) difference: Difference,
+}
+
+impl Outcome {
+    /// Whether ldrscope was right about everything.
+    pub const fn agrees(&self) -> bool {
+        self.mismatch.is_none()
+    }
+
+    /// How many vCPUs and steps the mismatch was shrunk to, if there is one.
+    pub fn shrunk_to(&self) -> Option<(usize, usize)> {
+        let shrunk = &self.mismatch.as_ref()?.shrunk;
+        Some((shrunk.vcpus().len(), shrunk.0.len()))
+    }
+}
+
+/// The mismatch if there is one, then the closing line.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(mismatch) = &self.mismatch {
+            writeln!(f, "{mismatch}")?;
+        }
+        let Tried {
+            states,
+            vcpus,
+            logical,
+        } = self.tried;
+        write!(
+            f,
+            "oracle: kernel {}: {} states of {} vCPUs, {} pairs (logical fixed); {} mismatches; seed {}",
+            self.kernel,
+            Grouped(states),
+            Grouped(vcpus),
+            Grouped(logical),
+            usize::from(self.mismatch.is_some()),
+            self.seed
+        )
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |state: &State| format!("{} vCPUs and {} steps", state.vcpus().len(), state.0.len());
+        writeln!(
+            f,
+            "oracle: MISMATCH in {}, shrunk from {} to {}",
+            self.origin,
+            size(&self.found),
+            size(&self.shrunk)
+        )?;
+        writeln!(f, "{}", self.difference)?;
+        writeln!(f, "for the table in lab/src/oracle/regressions.rs:")?;
+        writeln!(f, "// {}", self.difference)?;
+        writeln!(f, "{}", self.shrunk)
+    }
+}
+
+/// A number with a comma every three digits.
+pub(super) struct Grouped(pub(super) u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Grouped;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let told = [0, 999, 1000, 10_000_128].map(|number| Grouped(number).to_string());
+        assert_eq!(told, ["0", "999", "1,000", "10,000,128"]);
+    }
+}
