@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Userland;
+
 /// The name of the boot that needs nothing special: one CPU, KVM loaded.
 pub const PLAIN: &str = "plain";
 
@@ -18,6 +20,10 @@ pub struct Boot {
     pub cpus: u8,
     /// Whether KVM's modules are loaded before the first case.
     pub kvm_loaded: bool,
+    /// Parameters of the module kvm-amd, as `insmod` takes them; of no meaning where it is not loaded.
+    pub kvm_amd_parameters: String,
+    /// Whose files the cases see.
+    pub userland: Userland,
     /// More words for the kernel's command line, parted by blanks.
     pub kernel_arguments: String,
     /// Full names of the cases, in the order in which they run. Never empty.
@@ -45,6 +51,7 @@ impl Boot {
 #[cfg(test)]
 mod tests {
     use super::{Boot, PLAIN};
+    use crate::Userland;
 
     #[test]
     fn a_boot_survives_its_line() {
@@ -52,6 +59,8 @@ mod tests {
             name: PLAIN.into(),
             cpus: 1,
             kvm_loaded: true,
+            kvm_amd_parameters: "avic=1 force_avic=1".into(),
+            userland: Userland::Tiny,
             kernel_arguments: "lockdown=integrity quiet".into(),
             cases: vec!["kdump/cold".into(), "no-vm".into()],
         };

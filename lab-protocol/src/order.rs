@@ -13,6 +13,12 @@ pub const PATH: &str = "/lab.json";
 /// Tag of the 9p share that carries the outer machine's root ([`Userland::Host`]).
 pub const HOST_ROOT_TAG: &str = "outer-root";
 
+/// Tag of the 9p share that carries a directory which the outer machine and the command both write.
+pub const EXCHANGE_TAG: &str = "exchange";
+
+/// Where the command sees that directory, in either userland.
+pub const EXCHANGE: &str = "/exchange";
+
 /// Everything PID 1 has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -24,6 +30,8 @@ pub struct Order {
     pub environment: BTreeMap<String, String>,
     /// Whose files the command sees.
     pub userland: Userland,
+    /// Whether there is a directory to share at [`EXCHANGE`].
+    pub exchange: bool,
     /// Modules without which the lab has no ports and no root, in load order.
     pub transport_modules: Vec<Module>,
     /// KVM's modules in load order; empty if KVM is to stay unloaded.
@@ -91,6 +99,7 @@ mod tests {
             cwd: "/root".into(),
             environment: BTreeMap::from([("PATH".into(), "/bin".into())]),
             userland: Userland::Tiny,
+            exchange: true,
             transport_modules: Vec::new(),
             kvm_modules: vec![Module {
                 path: "/kvm-amd.ko".into(),

@@ -2,6 +2,7 @@
 //! KVM builds a logical map. Known from the release string alone, since the lab chose the kernel itself;
 //! ldrscope must find out by other means.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// How KVM treats LDRs that compete for a slot.
@@ -24,6 +25,12 @@ pub struct Series {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no kernel series; give one such as 6.12")]
 pub struct UnknownSeries(String);
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 impl FromStr for Series {
     type Err = UnknownSeries;

@@ -201,6 +201,11 @@ impl Vm {
         sample.is_none_or(|sample| agreement::rebuild_and_compare(sample, rules).1 != Some(false))
     }
 
+    /// Whether its published map is what its rules make of the registers, and not what others would.
+    pub(crate) fn tells_rules_apart(&self) -> bool {
+        self.agrees == Some(true) && !MapRules::ALL.into_iter().all(|rules| self.fits(rules))
+    }
+
     /// Whether a divergence was seen that another read has to confirm.
     #[must_use]
     pub const fn disputed(&self) -> bool {

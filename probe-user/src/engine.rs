@@ -13,11 +13,12 @@ pub mod view;
 use std::collections::BTreeMap;
 
 use probe_apic::{
+    cause::Route,
     finding::Confidence,
     host::Host,
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation},
+    observation::{Lost, Observation, Touch},
     rules::judge,
     tracker::Tracker,
     vm::Vm,
@@ -62,8 +63,9 @@ impl Engine {
         filter: VmFilter,
         processes: Box<dyn ProcessSource>,
     ) -> Self {
+        let host = Host::new(facts.possible_rules.iter().copied());
         Self {
-            host: Host::new(facts.possible_rules.iter().copied()),
+            host: if facts.rules_proven { host.proven() } else { host },
             facts,
             tracker: Tracker::new(settle_nanos),
             filter,
@@ -198,6 +200,11 @@ impl Engine {
             } else {
                 self.bury(vm, now);
             }
+        }
+        if let Observation::Touched(touched) = observation
+            && touched.what == Touch::Entered(Route::ApicBase)
+        {
+            self.pace.announced(touched.vm, now);
         }
         if let Observation::Sample(sample) = observation {
             let disputed = self.host.vm(&sample.vm).is_some_and(Vm::disputed);

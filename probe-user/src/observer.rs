@@ -90,6 +90,8 @@ pub struct HostFacts {
     /// The map rules that the kernel's types and the canary leave, likeliest first; the published maps of VMs may
     /// leave fewer ([`probe_apic::host::Host::host_rules`]).
     pub possible_rules: Vec<MapRules>,
+    /// Whether the canary has shown them to hold.
+    pub rules_proven: bool,
     /// The hook set as chosen: `cold` or `precise`.
     pub hooks: &'static str,
     /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
@@ -189,6 +191,7 @@ impl Observer {
             kernel: support.release,
             kvm_vendor: support.vendor.name().to_owned(),
             possible_rules,
+            rules_proven: options.canary,
             hooks: if precise { "precise" } else { "cold" },
             vector_hashing: support.vector_hashing,
         };

@@ -19,7 +19,7 @@ use crate::{
 /// `cargo xtask oracle`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Kernel series, several with commas [default: every one of the matrix]
+    /// Kernel series, several with commas [default: all of the matrix]
     #[arg(long, value_name = "SERIES", value_delimiter = ',')]
     kernel: Vec<Series>,
     /// How many random states on each; 39063 are ten million pairs of a state and a destination

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use lab::cases::{boots_for, cases_for};
+use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
 use lab::host::Series;
 use lab::{demo, oracle, suite};
@@ -32,7 +32,9 @@ enum Verb {
         #[arg(long)]
         kernel: Series,
     },
-    /// Run them all, reporting to $LAB_RESULTS or stdout
+    /// Print the journeys between kernels, each with its boots in order, one JSON object a line
+    Journeys,
+    /// Run a boot's cases, reporting to $LAB_RESULTS or stdout
     Suite {
         /// Kernel series [default: the running kernel's]
         #[arg(long)]
@@ -103,6 +105,12 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Journeys => {
+            for journey in journeys() {
+                writeln!(io::stdout(), "{}", journey.to_line()?)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Suite { kernel, boot, only } => {
             let kernel = kernel.map_or_else(Series::running, Ok)?;
             let mut cases = cases_for(kernel, &boot);
@@ -142,10 +150,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 fn run_cases(names: &[String]) -> anyhow::Result<ExitCode> {
     let kernel = Series::running()?;
     // Cases of one name are one case, whatever the boot.
-    let all: Vec<_> = boots_for(kernel)
-        .iter()
-        .flat_map(|boot| cases_for(kernel, &boot.name))
-        .collect();
+    let all = cases_on(kernel);
     let find = |name: &String| {
         all.iter().find(|case| case.name == *name).with_context(|| {
             format!("this host has no case {name}; `lab-case list --kernel SERIES` names them")

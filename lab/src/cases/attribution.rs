@@ -36,7 +36,7 @@ fn caused_by(watch: &mut Watch, route: Route) -> CaseResult {
 }
 
 /// The first finding of `rule` that was raised.
-fn raised(watch: &mut Watch, rule: Rule) -> Result<Finding, ToolError> {
+pub(super) fn raised(watch: &mut Watch, rule: Rule) -> Result<Finding, ToolError> {
     let event = watch.wait_for_event(&format!("{rule:?} is raised"), 0, |event| {
         event.event == EventKind::Raised && event.finding.rule == rule
     })?;
@@ -44,7 +44,7 @@ fn raised(watch: &mut Watch, rule: Rule) -> Result<Finding, ToolError> {
 }
 
 /// `finding` says for certain that `register` of vCPU `vcpu_id` went from `old` to `new` by `route`, in this thread.
-fn has_cause(
+pub(super) fn has_cause(
     watch: &Watch,
     finding: &Finding,
     route: Route,
@@ -147,7 +147,7 @@ pub(super) fn reset(context: &Context, bench: &mut Bench) -> CaseResult {
     let watch = bench.watch(context.hooks)?;
     let mut guest = scenario::flat(PLUGGED)?;
     guest.edit_lapic(1, &[(ApicReg::Id, ITS_ID)])?;
-    settles_at(watch, None, &[])?;
+    settles_at(watch, None, &[Expected::rule(Rule::PhysicalAlias).on([1])])?;
     guest.add_vcpu(PLUGGED)?;
     // KVM enters a newcomer into the map at the next recalculation: this one changes nothing else.
     guest.edit_lapic(0, &[])?;

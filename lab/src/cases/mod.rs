@@ -2,13 +2,18 @@
 //! which there are and where each runs; a file groups cases by subject. Running them in order, timing them and
 //! reporting is for `suite`.
 
-mod agreement;
+mod as_kvm;
 mod attribution;
+mod avic;
 mod bench;
+mod deliver;
 mod delivery;
+mod effects;
 mod expect;
+mod ids;
 mod kdump;
 mod many;
+mod migration;
 mod old;
 mod oracle;
 mod process;
@@ -20,10 +25,11 @@ mod table;
 
 use crate::guest::GuestError;
 use crate::host::MapRules;
+use crate::qemu::QemuError;
 use crate::tool::{Hooks, ToolError};
 
 pub use bench::Bench;
-pub use table::{Case, boots_for, cases_for};
+pub use table::{Case, boots_for, cases_for, cases_on, journeys};
 
 /// Why a case failed. The first line of the message is the reason, the rest the transcript.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,9 @@ pub enum CaseError {
     /// The guest did.
     #[error("guest: {0}")]
     Guest(#[from] GuestError),
+    /// A guest under QEMU did.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),

@@ -1,11 +1,11 @@
 //! Which cases there are, and which machine each of them needs: the one list that `lab-case` runs by and `cargo xtask
 //! test` boots by. What a case does is in the files by subject.
 
-use lab_protocol::{Boot, boot::PLAIN};
+use lab_protocol::{Boot, Journey, Leg, Userland, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, agreement, attribution, kdump, many, old, oracle, process, quiet,
-    refusal, routes, rules,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, ids, kdump, many,
+    migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -17,6 +17,8 @@ struct Machine {
     kernels: Kernels,
     cpus: u8,
     kvm_loaded: bool,
+    kvm_amd_parameters: &'static str,
+    userland: Userland,
     kernel_arguments: &'static str,
 }
 
@@ -25,6 +27,8 @@ struct Machine {
 enum Kernels {
     /// Every one of the matrix.
     All,
+    /// This series and later ones.
+    From(Series),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
 }
@@ -34,6 +38,8 @@ const ORDINARY: Machine = Machine {
     kernels: Kernels::All,
     cpus: 1,
     kvm_loaded: true,
+    kvm_amd_parameters: "",
+    userland: Userland::Tiny,
     kernel_arguments: "",
 };
 
@@ -60,12 +66,57 @@ const LOCKED_DOWN: Machine = Machine {
     ..ORDINARY
 };
 
-const MACHINES: [&Machine; 4] = [&ORDINARY, &TWO_CPUS, &WITHOUT_KVM, &LOCKED_DOWN];
+/// KVM keeps the reasons that inhibit AVIC, though the emulated processor has none. Guests must not run there: nobody
+/// would trap their APIC writes. So its cases act by `KVM_SET_LAPIC` and the like alone. Before 6.0 kvm-amd could not be
+/// told to.
+const AVIC: Machine = Machine {
+    name: "avic",
+    kernels: Kernels::From(Series::V6_1),
+    kvm_amd_parameters: "avic=1 force_avic=1",
+    ..ORDINARY
+};
+
+/// A migration's hosts, in its order. They have QEMU from the outer machine.
+const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
+
+const SOURCE: Machine = Machine {
+    name: "migration-source",
+    kernels: Kernels::Only(Series::V6_1),
+    userland: Userland::Host,
+    ..ORDINARY
+};
+
+const TARGET: Machine = Machine {
+    name: "migration-target",
+    kernels: Kernels::Only(Series::V6_12),
+    ..SOURCE
+};
+
+const HOME: Machine = Machine {
+    name: "migration-home",
+    ..SOURCE
+};
+
+/// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
+const MACHINES: [&Machine; 5] = [&ORDINARY, &TWO_CPUS, &WITHOUT_KVM, &LOCKED_DOWN, &AVIC];
 
 impl Machine {
+    fn boot(&self, series: Series) -> Boot {
+        Boot {
+            name: self.name.to_owned(),
+            cpus: self.cpus,
+            kvm_loaded: self.kvm_loaded,
+            kvm_amd_parameters: self.kvm_amd_parameters.to_owned(),
+            userland: self.userland,
+            kernel_arguments: self.kernel_arguments.to_owned(),
+            cases: cases_of(self, series).into_iter().map(|case| case.name).collect(),
+        }
+    }
+
     fn exists_on(&self, series: Series) -> bool {
         match self.kernels {
             Kernels::All => true,
+            Kernels::From(first) => series >= first,
             Kernels::Only(only) => series == only,
         }
     }
@@ -144,6 +195,13 @@ const TABLE: &[Entry] = &[
     Entry::both("multi-bit", rules::multi_bit),
     Entry::both("ldr-unset", rules::ldr_unset),
     Entry::both("map-disabled", rules::map_disabled).only(MapRules::ConflictDisables),
+    Entry::both("physical-alias", ids::physical_alias),
+    Entry::both("x2apic-id-mismatch", ids::x2apic_mismatch).only(MapRules::Overwrite),
+    Entry::both("avic-logical-alias", avic::logical_alias)
+        .only(MapRules::ConflictDisables)
+        .on(&[&AVIC]),
+    Entry::both("avic-changed-id", avic::changed_id).on(&[&AVIC]),
+    Entry::both("avic-moved-base", avic::moved_base).on(&[&AVIC]),
     Entry::both("msi-route", routes::aimed),
     Entry::both("msi-route-split", routes::aimed_past_split_irqchip),
     Entry::both("set-lapic", attribution::set_lapic).on(&[&ORDINARY, &TWO_CPUS]),
@@ -159,7 +217,11 @@ const TABLE: &[Entry] = &[
     Entry::both("two-vms", many::two_vms),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
-    Entry::once("map-agrees", agreement::random_states),
+    Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
+    Entry::once("deliver", deliver::against_irrs),
+    Entry::once("deliver-unobservable", deliver::unobservable),
+    Entry::once("as-kvm", as_kvm::before_migration),
+    Entry::once("effects", effects::of_random_states),
     Entry::once("oracle", oracle::random_states),
     Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-288", many::large_288),
@@ -173,6 +235,13 @@ const TABLE: &[Entry] = &[
     Entry::once("types-without-lapic", old::types_without_lapic).only_on(Series::V5_10),
     Entry::once("kvm-not-loaded", refusal::kvm_not_loaded).on(&[&WITHOUT_KVM]),
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
+    // Each needs what the one before it left.
+    Entry::once("depart", migration::depart).on(&[&SOURCE]),
+    Entry::once("relay", migration::relay).on(&[&TARGET]),
+    Entry::once("come-home", migration::come_home).on(&[&HOME]),
+    Entry::once("foretells-a-change", migration::foretells_a_change).on(&[&SOURCE, &TARGET]),
+    Entry::once("as-foretold", migration::as_foretold).on(&[&TARGET, &HOME]),
+    Entry::once("as-at-first", migration::as_at_first).on(&[&HOME]),
 ];
 
 /// One case, ready to run.
@@ -199,25 +268,41 @@ impl Case {
 pub fn boots_for(series: Series) -> Vec<Boot> {
     MACHINES
         .iter()
-        .map(|machine| Boot {
-            name: machine.name.to_owned(),
-            cpus: machine.cpus,
-            kvm_loaded: machine.kvm_loaded,
-            kernel_arguments: machine.kernel_arguments.to_owned(),
-            cases: cases_of(machine, series)
-                .into_iter()
-                .map(|case| case.name)
-                .collect(),
-        })
+        .map(|machine| machine.boot(series))
         .filter(|boot| !boot.cases.is_empty())
         .collect()
+}
+
+/// The journeys between kernels.
+pub fn journeys() -> Vec<Journey> {
+    let leg = |machine: &&Machine| match machine.kernels {
+        Kernels::Only(series) => Some(Leg {
+            kernel: series.to_string(),
+            boot: machine.boot(series),
+        }),
+        Kernels::All | Kernels::From(_) => None,
+    };
+    vec![Journey {
+        name: "migration".to_owned(),
+        legs: MIGRATION.iter().filter_map(leg).collect(),
+    }]
 }
 
 /// The cases that a kernel must run in the boot called `boot`, in order; none if it has no such boot.
 pub fn cases_for(series: Series, boot: &str) -> Vec<Case> {
     MACHINES
         .iter()
+        .chain(&MIGRATION)
         .filter(|machine| machine.name == boot)
+        .flat_map(|machine| cases_of(machine, series))
+        .collect()
+}
+
+/// Every case that a kernel can run, in whatever boot.
+pub fn cases_on(series: Series) -> Vec<Case> {
+    MACHINES
+        .iter()
+        .chain(&MIGRATION)
         .flat_map(|machine| cases_of(machine, series))
         .collect()
 }
@@ -264,7 +349,7 @@ mod tests {
 
     use lab_protocol::boot::PLAIN;
 
-    use super::{MACHINES, TABLE, boots_for, cases_for};
+    use super::{MACHINES, MIGRATION, TABLE, boots_for, cases_for, journeys};
     use crate::host::Series;
 
     const ALL: [Series; 5] = [
@@ -291,9 +376,11 @@ mod tests {
 
     #[test]
     fn every_case_runs_somewhere() {
+        let legs = journeys().into_iter().flat_map(|journey| journey.legs);
         let run: BTreeSet<_> = ALL
             .into_iter()
             .flat_map(boots_for)
+            .chain(legs.map(|leg| leg.boot))
             .flat_map(|boot| boot.cases)
             .collect();
         for entry in TABLE {
@@ -303,8 +390,23 @@ mod tests {
                 entry.name
             );
         }
-        let names: BTreeSet<_> = MACHINES.iter().map(|machine| machine.name).collect();
-        assert_eq!(names.len(), MACHINES.len());
+        let machines = || MACHINES.iter().chain(&MIGRATION);
+        let names: BTreeSet<_> = machines().map(|machine| machine.name).collect();
+        assert_eq!(names.len(), machines().count());
+    }
+
+    #[test]
+    fn a_journey_has_a_leg_for_each_machine_and_cases_on_each() {
+        let [journey] = &journeys()[..] else {
+            panic!("one journey")
+        };
+        let kernels: Vec<_> = journey.legs.iter().map(|leg| leg.kernel.as_str()).collect();
+        assert_eq!(kernels, ["6.1", "6.12", "6.1"]);
+        for leg in &journey.legs {
+            let cases = cases_for(leg.kernel.parse().unwrap(), &leg.boot.name);
+            assert!(!cases.is_empty());
+            assert_eq!(cases.len(), leg.boot.cases.len());
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub const TIMER_HANDLER: u32 = 0x3000;
 /// A 32-bit counter that the handler increments once an interrupt.
 pub const TICKS: u32 = 0x4000;
 
+/// The descriptors of such a table: 32-bit segments of ring 0 over all 4 GiB.
+pub const FLAT_SEGMENTS: [u64; 3] = [0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF];
 /// Selector of the flat code segment in the GDT.
 pub const CODE_SELECTOR: u16 = 0x08;
 /// Selector of the flat data segment in the GDT.

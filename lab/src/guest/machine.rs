@@ -11,7 +11,7 @@ use kvm_ioctls::{Kvm, VmFd};
 use super::GuestError;
 use super::irqchip::Irqchip;
 use super::lapic::{ApicReg, ICR_INIT, LapicPage, ldr};
-use super::layout::{self, CODE_SELECTOR, GDT, IDT, TICKS, TIMER_HANDLER, TIMER_VECTOR};
+use super::layout::{self, CODE_SELECTOR, FLAT_SEGMENTS, GDT, IDT, TICKS, TIMER_HANDLER, TIMER_VECTOR};
 use super::memory::GuestMemory;
 use super::msi::Msi;
 use super::program::{Op, assemble_timer_handler};
@@ -118,7 +118,7 @@ impl Guest {
     pub fn route_messages(&self, messages: &[MsiRoute]) -> Result<(), GuestError> {
         let routing = match self.irqchip {
             Irqchip::Full => routing::pc_with(messages)?,
-            Irqchip::Split => routing::messages(messages)?,
+            Irqchip::Split | Irqchip::Vmm => routing::messages(messages)?,
         };
         self.vm
             .set_gsi_routing(&routing)
@@ -273,13 +273,8 @@ fn furnished_memory(vm: &VmFd) -> Result<GuestMemory, GuestError> {
 
 /// The descriptor tables and the handler that every vCPU shares.
 fn write_tables(memory: &GuestMemory) -> Result<(), GuestError> {
-    const FLAT_CODE: u64 = 0x00CF_9B00_0000_FFFF;
-    const FLAT_DATA: u64 = 0x00CF_9300_0000_FFFF;
     const INTERRUPT_GATE: u64 = 0x8E00;
-    let gdt: Vec<u8> = [0, FLAT_CODE, FLAT_DATA]
-        .into_iter()
-        .flat_map(u64::to_le_bytes)
-        .collect();
+    let gdt: Vec<u8> = FLAT_SEGMENTS.into_iter().flat_map(u64::to_le_bytes).collect();
     memory.write(GDT, &gdt)?;
     memory.write(TIMER_HANDLER, &assemble_timer_handler(TIMER_HANDLER)?)?;
     let handler = u64::from(TIMER_HANDLER);

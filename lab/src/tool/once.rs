@@ -52,17 +52,24 @@ pub fn run_to_end(mut command: Command) -> Result<Outcome, ToolError> {
 
 /// `ldrscope snapshot --format json` with further arguments; anything but exit 0 and one document is an error.
 pub fn snapshot(args: &[&str]) -> Result<Snapshot, ToolError> {
-    let stdout = results(&["snapshot", "--format", "json"], args)?;
-    let snapshot: Snapshot = serde_json::from_str(&stdout).map_err(|error| broken("snapshot", error))?;
+    read_snapshot(&results(&["snapshot", "--format", "json"], args)?)
+}
+
+/// Reads what `ldrscope snapshot --format json` wrote.
+pub fn read_snapshot(text: &str) -> Result<Snapshot, ToolError> {
+    let snapshot: Snapshot = serde_json::from_str(text).map_err(|error| broken("snapshot", error))?;
     hold_schema(&snapshot.schema, "ldrscope.snapshot.v1")?;
     Ok(snapshot)
 }
 
 /// `ldrscope deliver --format json` with further arguments: a document a VM; anything but exit 0 is an error.
 pub fn deliver(args: &[&str]) -> Result<Vec<Deliver>, ToolError> {
-    let stdout = results(&["deliver", "--format", "json"], args)?;
-    stdout
-        .lines()
+    read_deliver(&results(&["deliver", "--format", "json"], args)?)
+}
+
+/// Reads what `ldrscope deliver --format json` wrote.
+pub fn read_deliver(text: &str) -> Result<Vec<Deliver>, ToolError> {
+    text.lines()
         .map(|line| {
             let deliver: Deliver = serde_json::from_str(line).map_err(|error| broken("deliver", error))?;
             hold_schema(&deliver.schema, "ldrscope.deliver.v1")?;
@@ -71,8 +78,8 @@ pub fn deliver(args: &[&str]) -> Result<Vec<Deliver>, ToolError> {
         .collect()
 }
 
-/// The standard output of a command that ends with 0.
-fn results(verb: &[&str], args: &[&str]) -> Result<String, ToolError> {
+/// The standard output of a `verb` with further arguments that ends with 0.
+pub fn results(verb: &[&str], args: &[&str]) -> Result<String, ToolError> {
     let outcome = run_to_end(command(&[verb, args].concat()))?;
     if outcome.status.success() {
         return Ok(outcome.stdout);

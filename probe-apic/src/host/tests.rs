@@ -105,6 +105,34 @@ fn host_whose_map_fits_no_rules_is_unknown_until_it_fits_again() {
 }
 
 #[test]
+fn map_that_fits_no_rules_proves_nothing_against_as_many_that_do() {
+    let odd = |vm| {
+        let mut odd = sample(1, half_stopped(), RULES);
+        odd.vm = VmId(vm);
+        if let Some(map) = &mut odd.published {
+            map.slots.clear();
+        }
+        odd
+    };
+    let mut host = Host::new([RULES]).proven();
+    read_twice(&mut host, odd(1));
+    assert_eq!(host.map_rules(), Some(RULES));
+    assert!(host.vms().all(|vm| vm.agrees() == Some(false)));
+    read_twice(&mut host, odd(2));
+    assert_eq!(host.map_rules(), None);
+    // Whoever has clean LDRs has the same map under all rules.
+    let mut third = sample(1, clean_flat(4), RULES);
+    third.vm = VmId(3);
+    host.apply(&Observation::Sample(third.clone()));
+    assert_eq!(host.map_rules(), None);
+    third.at = BootTime(9);
+    third.vcpus = half_stopped();
+    third.published = sample(9, half_stopped(), RULES).published;
+    host.apply(&Observation::Sample(third));
+    assert_eq!(host.map_rules(), Some(RULES));
+}
+
+#[test]
 fn one_bad_read_makes_no_rules_unknown() {
     let mut host = Host::new(BY_BITS);
     host.apply(&Observation::Sample(sample(1, clean_flat(4), RULES)));

@@ -1,7 +1,8 @@
 //! Which VMs are to be read again unasked, and when.
 //!
 //! An ICR or a route that begins to aim at a broken slot makes no recalculation, so a VM with such a slot is
-//! read each second. A VM whose last read was torn is read sooner, until a read succeeds.
+//! read each second. A VM whose last read was torn is read sooner, until a read succeeds. A change of an APIC base is
+//! seen before KVM makes it, and need not end in a recalculation either, so its VM is read once more.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +20,18 @@ const HEALING: u64 = 100_000_000;
 /// Before a read that confirms the last one, in nanoseconds.
 const RECHECK: u64 = 10_000_000;
 
+/// Until KVM has carried out a change of an APIC base and all that follows from it, in nanoseconds: on its way it may
+/// sleep for milliseconds (`__kvm_apic_set_base` patches static keys, arch/x86/kvm/lapic.c, 5.10 to 7.3).
+const CARRIED_OUT: u64 = 50_000_000;
+
 /// The VMs to read again.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     due: BTreeMap<VmId, Appointment>,
     /// VMs whose last read has to be confirmed by another one soon.
     rechecks: BTreeMap<VmId, BootTime>,
+    /// VMs of which a change was seen before it was made.
+    announced: BTreeMap<VmId, BootTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +67,11 @@ impl Pace {
         }
     }
 
+    /// Has a VM read once a change that was announced must have been made.
+    pub(super) fn announced(&mut self, vm: VmId, now: BootTime) {
+        self.announced.insert(vm, now.plus(CARRIED_OUT));
+    }
+
     pub(super) fn forget(&mut self, vm: VmId) {
         self.due.remove(&vm);
     }
@@ -67,13 +79,15 @@ impl Pace {
     /// The VMs to read now; each gets its next appointment.
     pub(super) fn take_due(&mut self, now: BootTime) -> Vec<VmId> {
         let mut due = Vec::new();
-        self.rechecks.retain(|vm, at| {
-            let later = *at > now;
-            if !later {
-                due.push(*vm);
-            }
-            later
-        });
+        for once in [&mut self.rechecks, &mut self.announced] {
+            once.retain(|vm, at| {
+                let later = *at > now;
+                if !later {
+                    due.push(*vm);
+                }
+                later
+            });
+        }
         for (vm, appointment) in self
             .due
             .iter_mut()
@@ -87,7 +101,8 @@ impl Pace {
 
     pub(super) fn next_due(&self) -> Option<BootTime> {
         let appointments = self.due.values().map(|appointment| appointment.next);
-        appointments.chain(self.rechecks.values().copied()).min()
+        let once = self.rechecks.values().chain(self.announced.values());
+        appointments.chain(once.copied()).min()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use ldrscope::{engine::output::Output, observer::Report};
 use probe_apic::{
+    cause::{Route, Task},
     finding::{Rule, Severity},
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation},
+    observation::{Lost, Observation, Touch, Touched},
 };
 
 use crate::fixture::{MS, SETTLE, bigsmp, engine, feed, gone, healthy, pin, read, sample, seen, vcpu, words};
@@ -136,6 +137,34 @@ fn a_vm_whose_read_was_torn_is_read_again_soon() {
     });
     feed(&mut engine, MS, [Report::Observation(lost)]);
     assert_eq!(engine.take_refresh_due(BootTime(150 * MS)), [VmId(1)]);
+}
+
+#[test]
+fn a_vm_is_read_once_more_after_a_change_of_an_apic_base_was_seen_coming() {
+    let mut engine = engine(RULES, None);
+    feed(&mut engine, 0, seen(1, 100, 0));
+    let entered = Touched {
+        vm: VmId(1),
+        at: BootTime(10 * MS),
+        recalculations: 1,
+        what: Touch::Entered(Route::ApicBase),
+        vcpu: None,
+        lapic: None,
+        task: Task::default(),
+    };
+    feed(
+        &mut engine,
+        10 * MS,
+        [Report::Observation(Observation::Touched(entered))],
+    );
+    feed(
+        &mut engine,
+        11 * MS,
+        [read(sample(1, 11 * MS, healthy(4), RULES))],
+    );
+    assert!(engine.take_refresh_due(BootTime(59 * MS)).is_empty());
+    assert_eq!(engine.take_refresh_due(BootTime(60 * MS)), [VmId(1)]);
+    assert!(engine.take_refresh_due(BootTime(9000 * MS)).is_empty());
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
         kernel: "6.1.0-56-amd64".to_owned(),
         kvm_vendor: "amd".to_owned(),
         possible_rules: vec![rules],
+        rules_proven: true,
         hooks: "cold",
         vector_hashing: Some(true),
     }

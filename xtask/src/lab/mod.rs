@@ -14,7 +14,7 @@ mod standing;
 mod streams;
 mod terminal;
 
-use std::{env, io::IsTerminal as _, num::NonZeroU32, process::ExitCode, time::Duration};
+use std::{env, io::IsTerminal as _, num::NonZeroU32, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lab_protocol::{KvmBuild, Userland};
@@ -64,6 +64,9 @@ pub(crate) struct Arguments {
     /// software-disabled APICs into its logical map
     #[arg(long, value_name = "BUILD", default_value_t)]
     kvm: KvmBuild,
+    /// A directory of this machine that the command may read and write, as /exchange
+    #[arg(long, value_name = "DIR")]
+    exchange: Option<PathBuf>,
     /// Leave KVM's modules unloaded
     #[arg(long)]
     no_kvm: bool,
@@ -102,6 +105,8 @@ pub(crate) struct Host {
     pub(crate) counts_instructions: bool,
     /// Whose files its commands see.
     pub(crate) userland: Userland,
+    /// A directory of the outer machine that its commands may write.
+    pub(crate) exchange: Option<PathBuf>,
     /// Whether KVM is loaded, and how.
     pub(crate) kvm: Kvm,
     /// More words for the kernel's command line.
@@ -129,6 +134,7 @@ impl Host {
             memory_mib: DEFAULT_MEMORY_MIB,
             counts_instructions: false,
             userland: Userland::Tiny,
+            exchange: None,
             kvm: Kvm::Loaded {
                 amd_parameters: String::new(),
             },
@@ -144,6 +150,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         interactive || !arguments.shell,
         "lab --shell needs a terminal on standard input and output"
     );
+    if let Some(directory) = &arguments.exchange {
+        ensure!(
+            directory.is_dir(),
+            "--exchange: {} is no directory; create it first",
+            directory.display()
+        );
+    }
     let binaries = if arguments.no_build {
         Binaries::of_last_build(Profile::Release)?
     } else {
@@ -200,6 +213,7 @@ fn host_and_command(arguments: Arguments) -> (Host, Vec<String>) {
         memory_mib: arguments.memory,
         counts_instructions: arguments.count_instructions,
         userland: arguments.userland.unwrap_or(default),
+        exchange: arguments.exchange,
         kvm,
         kernel_arguments: arguments.kernel_args,
     };

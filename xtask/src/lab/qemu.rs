@@ -5,16 +5,25 @@
 //! xtask: the kernel kills it when its parent dies, and dropping [`Qemu`] kills it too.
 
 use std::{
+    ffi::OsString,
     fs::File,
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
-        unix::net::UnixStream,
+        unix::{
+            ffi::{OsStrExt as _, OsStringExt as _},
+            net::UnixStream,
+        },
     },
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
-use lab_protocol::{Userland, order::HOST_ROOT_TAG, port};
+use lab_protocol::{
+    Userland,
+    order::{EXCHANGE_TAG, HOST_ROOT_TAG},
+    port,
+};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::Host;
@@ -112,6 +121,16 @@ impl Drop for Qemu {
     }
 }
 
+/// Shares `directory` over 9p under the name `tag`.
+fn share(command: &mut Command, tag: &str, directory: &Path, options: &str) {
+    let mut share = OsString::from(format!("local,id={tag},security_model=none,{options},path="));
+    // In QEMU's lists of options a comma inside a value is doubled.
+    let path = directory.as_os_str().as_bytes().split(|byte| *byte == b',');
+    share.push(OsString::from_vec(path.collect::<Vec<_>>().join(&b",,"[..])));
+    let device = format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}");
+    command.arg("-fsdev").arg(share).args(["-device", &device]);
+}
+
 struct CommandLine {
     command: Command,
     /// Descriptors that QEMU is to inherit; closed here once it runs.
@@ -158,9 +177,15 @@ impl CommandLine {
             .arg("-append")
             .arg(kernel_arguments.trim_end());
         if host.userland == Userland::Host {
-            let share = "local,id=outer,path=/,security_model=none,readonly=on,multidevs=remap";
-            let device = format!("virtio-9p-pci,fsdev=outer,mount_tag={HOST_ROOT_TAG}");
-            command.args(["-fsdev", share, "-device", &device]);
+            share(
+                &mut command,
+                HOST_ROOT_TAG,
+                Path::new("/"),
+                "readonly=on,multidevs=remap",
+            );
+        }
+        if let Some(directory) = &host.exchange {
+            share(&mut command, EXCHANGE_TAG, directory, "readonly=off");
         }
         Self {
             command,

@@ -1,24 +1,18 @@
 //! `cargo xtask test`: everything that must hold before a change is kept.
 //!
-//! Lints, unit tests, the build, then the suite of cases in the lab, for each kernel in the boots it lists ([`suite`]). A failed part does
-//! not stop the others unless they need it; the account at the end counts every check, unit test and case.
+//! Lints, unit tests, the build, then the suite of cases in the lab, for each kernel in the boots it lists ([`suite`]), and the
+//! journeys between kernels ([`journey`]), in [`lanes`] beside each other. A failed part does not stop the others unless they need it; the account at the end counts every check, unit test and case.
 
+mod journey;
+mod lanes;
 mod suite;
 mod unit;
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    process::ExitCode,
-    sync::{Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use lab_protocol::Boot;
 
-use self::suite::CaseEnd;
+use self::{lanes::Task, suite::Suite};
 use crate::{
     build::{self, Binaries, Profile},
     kernels::{self, Kernel, MATRIX, Series},
@@ -26,13 +20,10 @@ use crate::{
     tally::Tally,
 };
 
-/// Labs at a time: each is one busy thread and 2 GiB.
-const LANES: usize = 2;
-
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run the lab's suite on these kernel series only
+    /// Run the lab's suite on these kernel series only, and the journeys that need no other
     #[arg(long, value_name = "SERIES", value_delimiter = ',')]
     kernel: Vec<Series>,
     /// Run only the lab's suite, without lints and unit tests
@@ -69,17 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     match binaries {
         Some(binaries) => {
-            let mut runs = Vec::new();
-            for kernel in ready {
-                let series = kernel.series();
-                match suite::boots(series, &binaries) {
-                    Ok(boots) => runs.extend(boots.into_iter().map(|boot| (kernel.clone(), boot))),
-                    Err(error) => {
-                        tally.failed(format!("{series} suite"), &format!("{error:#}"), Duration::ZERO);
-                    }
-                }
-            }
-            for end in suites(runs, &binaries) {
+            for end in lanes::run(tasks(&ready, &binaries, &mut tally)) {
                 match end.failure {
                     None => tally.passed(end.name, end.took),
                     Some(reason) => tally.failed(end.name, &reason, end.took),
@@ -99,36 +80,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(tally.close())
 }
 
-/// Runs the boots of `runs`, [`LANES`] at a time; their ends come in the order of `runs`.
-fn suites(runs: Vec<(Kernel, Boot)>, binaries: &Binaries) -> Vec<CaseEnd> {
-    let lanes = thread::available_parallelism().map_or(1, usize::from).min(LANES);
-    let mut runs: Vec<_> = runs.into_iter().enumerate().collect();
-    // Long ones first, so that no lane is left alone with one at the end.
-    runs.sort_by_key(|(_, (_, boot))| Reverse(boot.cases.len()));
-    let waiting = Mutex::new(runs.into_iter());
-    let ended = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| {
-                while let Some((place, (kernel, boot))) = next(&waiting) {
-                    let ends = suite::run(kernel, &boot, binaries);
-                    ended
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(place, ends);
+/// All that runs in the lab on `kernels`; what cannot even be listed is accounted for as failed.
+fn tasks<'a>(kernels: &[Kernel], binaries: &'a Binaries, tally: &mut Tally) -> Vec<Task<'a>> {
+    let mut tasks = Vec::new();
+    for kernel in kernels {
+        match suite::boots(kernel.series(), binaries) {
+            Ok(boots) => tasks.extend(boots.into_iter().map(|boot| {
+                let suite = Suite::alone(kernel.clone(), boot);
+                Task {
+                    weight: suite::weight_of(&suite.boot),
+                    run: Box::new(move || suite.run(binaries)),
                 }
-            });
+            })),
+            Err(error) => {
+                tally.failed(
+                    format!("{} suite", kernel.series()),
+                    &format!("{error:#}"),
+                    Duration::ZERO,
+                );
+            }
         }
-    });
-    ended
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .into_values()
-        .flatten()
-        .collect()
-}
-
-/// The lock is held for the choice alone, not for the suite that follows.
-fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+    match journey::between(kernels, binaries) {
+        Ok(routes) => tasks.extend(routes.into_iter().map(|route| Task {
+            weight: route.weight(),
+            run: Box::new(move || route.run(binaries)),
+        })),
+        Err(error) => tally.failed("journeys".to_owned(), &format!("{error:#}"), Duration::ZERO),
+    }
+    tasks
 }

@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs::{self, File},
+    path::PathBuf,
     process::Command,
     rc::Rc,
     time::{Duration, Instant},
@@ -51,116 +52,144 @@ struct Account {
     done: bool,
 }
 
-/// Boots `kernel` as `boot` asks and runs its cases.
-pub(super) fn run(kernel: Kernel, boot: &Boot, binaries: &Binaries) -> Vec<CaseEnd> {
-    let title = title(kernel.series(), boot);
-    let began = Instant::now();
-    let step = progress::step(format!("{title} suite"), format_args!("the lab, kernel {kernel}"));
-    let whole = |failure: String| CaseEnd {
-        name: format!("{title} suite"),
-        failure: Some(failure),
-        took: began.elapsed(),
-    };
-    match attempt(kernel, boot, &title, binaries) {
-        Err(error) => {
-            progress::quote(&format!("{error:#}"));
-            vec![whole(error.to_string())]
+/// One boot and its cases.
+#[derive(Debug)]
+pub(super) struct Suite {
+    /// What the account calls it.
+    pub(super) title: String,
+    /// Its kernel.
+    pub(super) kernel: Kernel,
+    /// Its machine and its cases.
+    pub(super) boot: Boot,
+    /// The directory that it shares with other boots.
+    pub(super) exchange: Option<PathBuf>,
+}
+
+impl Suite {
+    /// A boot that needs no other.
+    pub(super) fn alone(kernel: Kernel, boot: Boot) -> Self {
+        let series = kernel.series();
+        let title = if boot.name == PLAIN {
+            series.to_string()
+        } else {
+            format!("{series} {}", boot.name)
+        };
+        Self {
+            title,
+            kernel,
+            boot,
+            exchange: None,
         }
-        Ok((account, end)) => {
-            step.done(if end.is_none() {
-                "all cases ended"
-            } else {
-                "ended early"
-            });
-            let mut ends = judge(&boot.cases, &account);
-            for end in &mut ends {
-                end.name = format!("{title} {}", end.name);
+    }
+
+    /// Boots and runs the cases.
+    pub(super) fn run(self, binaries: &Binaries) -> Vec<CaseEnd> {
+        let Self { title, boot, .. } = &self;
+        let began = Instant::now();
+        let step = progress::step(
+            format!("{title} suite"),
+            format_args!("the lab, kernel {}", self.kernel),
+        );
+        let whole = |failure: String| CaseEnd {
+            name: format!("{title} suite"),
+            failure: Some(failure),
+            took: began.elapsed(),
+        };
+        match self.attempt(binaries) {
+            Err(error) => {
+                progress::quote(&format!("{error:#}"));
+                vec![whole(error.to_string())]
             }
-            ends.extend(end.map(whole));
-            ends
+            Ok((account, end)) => {
+                step.done(if end.is_none() {
+                    "all cases ended"
+                } else {
+                    "ended early"
+                });
+                let mut ends = judge(&boot.cases, &account);
+                for end in &mut ends {
+                    end.name = format!("{title} {}", end.name);
+                }
+                ends.extend(end.map(whole));
+                ends
+            }
         }
     }
-}
 
-/// What the account calls a boot.
-fn title(series: Series, boot: &Boot) -> String {
-    if boot.name == PLAIN {
-        series.to_string()
-    } else {
-        format!("{series} {}", boot.name)
+    /// The machine that the boot asks for.
+    fn host(&self) -> Host {
+        let kvm = if self.boot.kvm_loaded {
+            Kvm::Loaded {
+                amd_parameters: self.boot.kvm_amd_parameters.clone(),
+            }
+        } else {
+            Kvm::Unloaded
+        };
+        Host {
+            cpus: self.boot.cpus,
+            userland: self.boot.userland,
+            exchange: self.exchange.clone(),
+            kvm,
+            kernel_arguments: self.boot.kernel_arguments.clone(),
+            ..Host::plain(self.kernel.series())
+        }
+    }
+
+    /// What was seen, and why the suite as a whole failed, if it did.
+    fn attempt(&self, binaries: &Binaries) -> Result<(Account, Option<String>)> {
+        let directory = paths::target().join("lab");
+        fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let path = directory.join(format!("suite-{}.log", self.title.replace(' ', "-")));
+        let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let account = Rc::new(RefCell::new(Account::default()));
+        let told = Rc::clone(&account);
+        let label = self.title.clone();
+        let channels = Channels {
+            output: Box::new(log.try_clone().context("cannot duplicate the suite's log")?),
+            error: Box::new(log),
+            on_case: Box::new(move |line| {
+                progress::note(format_args!("{label}: {line}"));
+                told.borrow_mut().take(line, Instant::now());
+            }),
+        };
+        let series = self.kernel.series().name();
+        let session = Session {
+            host: self.host(),
+            kernel: self.kernel.clone(),
+            binaries: binaries.clone(),
+            argv: ["lab-case", "suite", "--kernel", series, "--boot", &self.boot.name]
+                .map(str::to_owned)
+                .to_vec(),
+            directory: "/".to_owned(),
+            timeout: Some(LIMIT),
+        };
+        let result = session.run(Input::Empty, channels);
+        let account = account.take();
+        let failed_case = account
+            .cases
+            .values()
+            .any(|seen| matches!(seen.verdict, Some(Verdict::Failed(_))));
+        let end = match result {
+            Err(error) => Some(error.to_string()),
+            Ok(_) if !account.done => Some("the suite ended without saying that it was done".to_owned()),
+            Ok(status) if status != 0 && !failed_case => Some(format!("lab-case ended with status {status}")),
+            Ok(_) => None,
+        };
+        if end.is_some() || failed_case {
+            progress::note(format_args!(
+                "{}: what the suite said is in {}",
+                self.title,
+                path.display()
+            ));
+        }
+        Ok((account, end))
     }
 }
 
-/// The machine that `boot` asks for.
-fn host(series: Series, boot: &Boot) -> Host {
-    let plain = Host::plain(series);
-    Host {
-        cpus: boot.cpus,
-        kvm: if boot.kvm_loaded { plain.kvm } else { Kvm::Unloaded },
-        kernel_arguments: boot.kernel_arguments.clone(),
-        ..plain
-    }
-}
-
-/// What was seen, and why the suite as a whole failed, if it did.
-fn attempt(
-    kernel: Kernel,
-    boot: &Boot,
-    title: &str,
-    binaries: &Binaries,
-) -> Result<(Account, Option<String>)> {
-    let series = kernel.series();
-    let directory = paths::target().join("lab");
-    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let path = directory.join(format!("suite-{}.log", title.replace(' ', "-")));
-    let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    let account = Rc::new(RefCell::new(Account::default()));
-    let told = Rc::clone(&account);
-    let label = title.to_owned();
-    let channels = Channels {
-        output: Box::new(log.try_clone().context("cannot duplicate the suite's log")?),
-        error: Box::new(log),
-        on_case: Box::new(move |line| {
-            progress::note(format_args!("{label}: {line}"));
-            told.borrow_mut().take(line, Instant::now());
-        }),
-    };
-    let session = Session {
-        host: host(series, boot),
-        kernel,
-        binaries: binaries.clone(),
-        argv: [
-            "lab-case",
-            "suite",
-            "--kernel",
-            series.name(),
-            "--boot",
-            &boot.name,
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        directory: "/".to_owned(),
-        timeout: Some(LIMIT),
-    };
-    let result = session.run(Input::Empty, channels);
-    let account = account.take();
-    let failed_case = account
-        .cases
-        .values()
-        .any(|seen| matches!(seen.verdict, Some(Verdict::Failed(_))));
-    let end = match result {
-        Err(error) => Some(error.to_string()),
-        Ok(_) if !account.done => Some("the suite ended without saying that it was done".to_owned()),
-        Ok(status) if status != 0 && !failed_case => Some(format!("lab-case ended with status {status}")),
-        Ok(_) => None,
-    };
-    if end.is_some() || failed_case {
-        progress::note(format_args!(
-            "{title}: what the suite said is in {}",
-            path.display()
-        ));
-    }
-    Ok((account, end))
+/// About how long a boot takes, in cases.
+pub(super) fn weight_of(boot: &Boot) -> usize {
+    const ALONE: usize = 10;
+    ALONE + boot.cases.len()
 }
 
 /// The boots that `series` must run, by the binary that runs their cases.

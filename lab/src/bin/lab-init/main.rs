@@ -49,6 +49,9 @@ fn host_and_command(order: &Order, reporter: &Reporter) -> Result<Report> {
     let streams = ports::Streams::open(order.terminal)?;
     let results = ports::device_of(lab_protocol::port::RESULTS)?;
     userland::enter(order.userland)?;
+    if order.exchange {
+        userland::share_exchange()?;
+    }
     reporter.send(&Report::Booted)?;
     if let Some(seconds) = order.heartbeat_secs {
         reporter.beat_every(seconds)?;

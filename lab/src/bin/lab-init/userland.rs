@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lab_protocol::{Userland, order::HOST_ROOT_TAG};
+use lab_protocol::{
+    Userland,
+    order::{EXCHANGE, EXCHANGE_TAG, HOST_ROOT_TAG},
+};
 use rustix::{
     mount::{MountFlags, mount_bind, mount_move},
     process::{Resource, Rlimit, chroot, setrlimit},
@@ -37,6 +40,19 @@ pub(crate) fn enter(userland: Userland) -> Result<()> {
         }
         Userland::Host => enter_host_root(),
     }
+}
+
+/// Mounts the directory that the outer machine shares, in the userland that has been entered.
+pub(crate) fn share_exchange() -> Result<()> {
+    // Nothing is cached: whoever reads on the other side finds what was written here.
+    let options = "trans=virtio,version=9p2000.L,msize=524288,cache=none";
+    mounts::one(
+        EXCHANGE_TAG,
+        Path::new(EXCHANGE),
+        "9p",
+        MountFlags::empty(),
+        options,
+    )
 }
 
 /// Locked memory without limit, which kernels before 5.11 charge BPF maps to, and descriptors for large VMs.
