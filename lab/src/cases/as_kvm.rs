@@ -48,7 +48,7 @@ fn hold_snapshot(judged: &Snapshot, plain: &Snapshot, rules: MapRules) -> CaseRe
     })?;
     let vm: &Vm = only(&judged.vms)?;
     let (mode, worst) = match rules {
-        MapRules::Overwrite => (MapMode::Flat, Severity::Critical),
+        MapRules::KeepDisabled | MapRules::Overwrite => (MapMode::Flat, Severity::Critical),
         MapRules::ConflictDisables => (MapMode::Disabled, Severity::Warning),
     };
     let rebuilt = vm.map.rebuilt.as_ref().map(|map| map.mode);
@@ -78,7 +78,7 @@ fn hold_delivery(said: &Deliver, rules: MapRules) -> CaseResult {
         .find(|one| one.dest == u32::from(TIMER_DEST));
     let claimants: Vec<u32> = (0..=THIEF).filter(|id| *id == 0 || id & 1 == 1).collect();
     let (kvm, verdict) = match rules {
-        MapRules::Overwrite => (vec![THIEF], Verdict::Partial),
+        MapRules::KeepDisabled | MapRules::Overwrite => (vec![THIEF], Verdict::Partial),
         MapRules::ConflictDisables => (claimants.clone(), Verdict::Slow),
     };
     let holds = timer

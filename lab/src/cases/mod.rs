@@ -12,6 +12,7 @@ mod effects;
 mod expect;
 mod ids;
 mod kdump;
+mod keep_disabled;
 mod many;
 mod migration;
 mod old;
