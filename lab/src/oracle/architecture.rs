@@ -37,29 +37,44 @@ impl Apic {
         self.mode() != ApicMode::Off && self.software_enabled()
     }
 
-    /// Whether it answers to the logical destination `dest` of an MSI (SDM vol. 3, "Logical Destination Mode"). 0xFF
-    /// names every xAPIC, and x2APICs too unless `quirk_off`: then it is cluster 0, APICs 0 to 7
-    /// (Documentation/virt/kvm/api.rst, KVM_CAP_X2APIC_API).
+    /// Whether it answers to the logical destination `dest` of an MSI (SDM vol. 3, "Logical Destination Mode").
     pub(super) fn answers_logical(&self, dest: u32, quirk_off: bool) -> bool {
-        if !self.enabled() {
-            return false;
-        }
-        match self.mode() {
-            ApicMode::Off => false,
-            ApicMode::X2apic => {
-                let everyone = dest == 0xFFFF_FFFF || dest == 0xFF && !quirk_off;
-                everyone || self.ldr >> 16 == dest >> 16 && self.ldr & dest & 0xFFFF != 0
-            }
-            ApicMode::Xapic => {
-                let logical_id = self.ldr >> 24;
-                match self.dfr >> 28 {
-                    _ if dest == 0xFF => true,
-                    _ if dest > 0xFF => false,
-                    0xF => logical_id & dest != 0,
-                    0x0 => logical_id >> 4 == dest >> 4 && logical_id & dest & 0xF != 0,
-                    _ => false,
-                }
-            }
+        self.enabled()
+            && (self.answers_broadcast(dest, quirk_off)
+                || match self.mode() {
+                    ApicMode::Off => false,
+                    ApicMode::X2apic => self.ldr >> 16 == dest >> 16 && self.ldr & dest & 0xFFFF != 0,
+                    // It has 8 bits to compare: a destination of more names none of its kind.
+                    ApicMode::Xapic if dest > 0xFF => false,
+                    ApicMode::Xapic => {
+                        let logical_id = self.ldr >> 24;
+                        match self.dfr >> 28 {
+                            0xF => logical_id & dest != 0,
+                            0x0 => logical_id >> 4 == dest >> 4 && logical_id & dest & 0xF != 0,
+                            _ => false,
+                        }
+                    }
+                })
+    }
+
+    /// Whether it answers to the physical destination `dest` of an MSI (SDM vol. 3, "Physical Destination Mode").
+    pub(super) fn answers_physical(&self, dest: u32, quirk_off: bool) -> bool {
+        self.enabled()
+            && (self.answers_broadcast(dest, quirk_off)
+                || match self.mode() {
+                    ApicMode::Off => false,
+                    ApicMode::X2apic => self.x2apic_id() == dest,
+                    ApicMode::Xapic => self.id >> 24 == dest,
+                })
+    }
+
+    /// 0xFF names every xAPIC, and x2APICs too unless `quirk_off`: then it is a destination like others
+    /// (Documentation/virt/kvm/api.rst, KVM_CAP_X2APIC_API). 0xFFFFFFFF names everybody.
+    fn answers_broadcast(&self, dest: u32, quirk_off: bool) -> bool {
+        match dest {
+            0xFFFF_FFFF => true,
+            0xFF => self.mode() == ApicMode::Xapic || !quirk_off,
+            _ => false,
         }
     }
 }
@@ -129,6 +144,28 @@ mod tests {
         };
         assert!(far.answers_logical(0xFF, false) && !far.answers_logical(0xFF, true));
         assert!(far.answers_logical(0x0001_0002, true) && far.answers_logical(0xFFFF_FFFF, true));
+    }
+
+    #[test]
+    fn a_physical_destination_is_the_id() {
+        let xapic = Apic {
+            id: 0x0500_0000,
+            ..XAPIC
+        };
+        let named: Vec<_> = (0..=0x1FF)
+            .filter(|dest| xapic.answers_physical(*dest, false))
+            .collect();
+        assert_eq!(named, [0x05, 0xFF]);
+        let x2apic = Apic {
+            ldr: 0x0011_0004,
+            apic_base: 0xFEE0_0C00,
+            ..XAPIC
+        };
+        let named: Vec<_> = (0..=0x1FF)
+            .filter(|dest| x2apic.answers_physical(*dest, true))
+            .collect();
+        assert_eq!(named, [0x112]);
+        assert!(x2apic.answers_physical(0xFF, false));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::OracleError;
 use super::build::build;
-use super::facts::{Receivers, Registers};
+use super::facts::{Receivers, Registers, settle};
 use super::judge::{self, Difference};
+use super::round::Round;
 use super::state::State;
 use crate::contract::{Deliver, Vm};
-use crate::guest::{Guest, GuestError, Msi};
+use crate::guest::Guest;
 use crate::host::MapRules;
 use crate::tool;
 
@@ -25,6 +26,37 @@ pub(super) enum Trial {
     Impossible(String),
 }
 
+/// How much is tried of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// [`Round::Logical`], on the VM as it was built.
+    Plain,
+    /// Then all other rounds, once the VM has settled; this is the vector of lowest priority.
+    Thorough {
+        /// Any from 16 on.
+        vector: u8,
+    },
+}
+
+impl Depth {
+    const fn further_rounds(self) -> [Option<Round>; 4] {
+        match self {
+            Self::Plain => [None; 4],
+            Self::Thorough { vector } => [
+                Some(Round::Physical),
+                Some(Round::LowestPriority(vector)),
+                Some(Round::WideLogical),
+                Some(Round::WidePhysical),
+            ],
+        }
+    }
+
+    /// The rounds that are tried.
+    pub(super) fn rounds(self) -> impl Iterator<Item = Round> {
+        std::iter::once(Round::Logical).chain(self.further_rounds().into_iter().flatten())
+    }
+}
+
 /// How states are tried.
 #[derive(Debug)]
 pub(super) struct Bench {
@@ -36,92 +68,134 @@ pub(super) struct Bench {
     pub(super) times: Times,
 }
 
+/// A state whose VM stands.
+#[derive(Debug)]
+struct Standing<'a> {
+    state: &'a State,
+    guest: Guest,
+    trial: &'a mut Trial,
+}
+
+impl Standing<'_> {
+    /// Takes note of a judgement. The first difference is told: others may follow from it.
+    fn note(&mut self, judgement: Result<(), Difference>) {
+        if let (Err(difference), Trial::Agrees) = (judgement, &self.trial) {
+            *self.trial = Trial::Differs(difference);
+        }
+    }
+}
+
+impl Bench {
+    /// Tries `states` side by side.
+    pub(super) fn try_all(&mut self, states: &[State], depth: Depth) -> Result<Vec<Trial>, OracleError> {
+        let mut trials = vec![Trial::Agrees; states.len()];
+        let mut standing = Vec::with_capacity(states.len());
+        timed(&mut self.times.building, || {
+            for (state, trial) in states.iter().zip(&mut trials) {
+                match build(state) {
+                    Ok(guest) => standing.push(Standing { state, guest, trial }),
+                    Err(refused) => *trial = Trial::Impossible(refused.to_string()),
+                }
+            }
+        });
+        self.judge(&mut standing, [Round::Logical])?;
+        if depth != Depth::Plain {
+            standing.iter().try_for_each(|vm| settle(&vm.guest))?;
+            self.judge(&mut standing, depth.further_rounds().into_iter().flatten())?;
+        }
+        timed(&mut self.times.ending, || drop(standing));
+        Ok(trials)
+    }
+
+    /// Holds a snapshot of all VMs against their registers, and what `deliver` says of `rounds` against KVM.
+    fn judge(
+        &mut self,
+        standing: &mut [Standing<'_>],
+        rounds: impl IntoIterator<Item = Round>,
+    ) -> Result<(), OracleError> {
+        if standing.is_empty() {
+            return Ok(());
+        }
+        let shown = timed(&mut self.times.looking, || snapshot(standing.len()))?;
+        let mut registers = Vec::with_capacity(standing.len());
+        for (vm, shown) in standing.iter_mut().zip(&shown) {
+            let read = Registers::read(&vm.guest, vm.state.turns_quirk_off())?;
+            vm.note(judge::snapshot(&read, shown));
+            registers.push(read);
+        }
+        for round in rounds {
+            let said = timed(&mut self.times.looking, || deliver(round, standing.len()))?;
+            let began = Instant::now();
+            for (((vm, shown), registers), said) in standing.iter_mut().zip(&shown).zip(&registers).zip(&said)
+            {
+                let mut receivers = Receivers::of(&vm.guest, round)?;
+                if self.planted {
+                    receivers.plant_fault(registers);
+                }
+                let published = shown.map.published.as_ref();
+                vm.note(judge::round(
+                    round, registers, &receivers, published, self.rules, said,
+                ));
+            }
+            self.times.sending += began.elapsed();
+        }
+        Ok(())
+    }
+}
+
+/// What a snapshot shows of this process' VMs, in order of creation.
+fn snapshot(standing: usize) -> Result<Vec<Vm>, OracleError> {
+    let own = std::process::id().to_string();
+    by_creation("snapshot", standing, tool::snapshot(&["--vm", &own])?.vms)
+}
+
+/// What `deliver` says of this process' VMs, in order of creation.
+fn deliver(round: Round, standing: usize) -> Result<Vec<Deliver>, OracleError> {
+    let mut arguments = vec!["--vm".to_owned(), std::process::id().to_string()];
+    arguments.extend(round.question());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    by_creation("deliver", standing, tool::deliver(&arguments)?)
+}
+
+/// ldrscope lists VMs as KVM does, newest first. Were it otherwise, every register would differ: a state can be held to
+/// the wrong VM, but does not pass by it.
+fn by_creation<T>(verb: &'static str, standing: usize, mut vms: Vec<T>) -> Result<Vec<T>, OracleError> {
+    if vms.len() == standing {
+        vms.reverse();
+        Ok(vms)
+    } else {
+        Err(OracleError::Unlisted {
+            verb,
+            listed: vms.len(),
+            standing,
+        })
+    }
+}
+
 /// Wall time by part.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Times {
     building: Duration,
     looking: Duration,
-    judging: Duration,
+    sending: Duration,
     ending: Duration,
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [building, looking, judging, ending] =
-            [self.building, self.looking, self.judging, self.ending].map(|part| part.as_secs_f64());
+        let [building, looking, sending, ending] =
+            [self.building, self.looking, self.sending, self.ending].map(|part| part.as_secs_f64());
         write!(
             f,
-            "{building:.1} s making VMs, {looking:.1} s in ldrscope, {judging:.1} s sending interrupts, {ending:.1} s \
+            "{building:.1} s making VMs, {looking:.1} s in ldrscope, {sending:.1} s sending interrupts, {ending:.1} s \
              ending VMs"
         )
     }
 }
 
-/// What ldrscope says about one VM.
-#[derive(Debug)]
-struct Said {
-    vm: Vm,
-    deliver: Deliver,
-}
-
-impl Bench {
-    /// Tries `states` side by side.
-    pub(super) fn try_all(&mut self, states: &[State]) -> Result<Vec<Trial>, OracleError> {
-        let began = Instant::now();
-        let guests: Vec<_> = states.iter().map(build).collect();
-        let built = Instant::now();
-        let standing = guests.iter().filter(|guest| guest.is_ok()).count();
-        let mut said = look(standing)?.into_iter();
-        let looked = Instant::now();
-        let judge = |(state, guest): (&State, &Result<Guest, GuestError>)| match guest {
-            Err(refused) => Ok(Trial::Impossible(refused.to_string())),
-            Ok(guest) => {
-                #[expect(clippy::expect_used, reason = "`look` returns one for each VM that stands")]
-                let said = said.next().expect("what is said of a standing VM");
-                Ok(match self.judge(state, guest, &said)? {
-                    Ok(()) => Trial::Agrees,
-                    Err(difference) => Trial::Differs(difference),
-                })
-            }
-        };
-        let trials: Result<Vec<_>, OracleError> = states.iter().zip(&guests).map(judge).collect();
-        let judged = Instant::now();
-        drop(guests);
-        self.times.building += built - began;
-        self.times.looking += looked - built;
-        self.times.judging += judged - looked;
-        self.times.ending += judged.elapsed();
-        trials
-    }
-
-    fn judge(&self, state: &State, guest: &Guest, said: &Said) -> Result<Result<(), Difference>, GuestError> {
-        let registers = Registers::read(guest, state)?;
-        let mut receivers = Receivers::of(guest, Msi::logical)?;
-        if self.planted {
-            receivers.plant_fault(&registers);
-        }
-        let published = said.vm.map.published.as_ref();
-        Ok(judge::snapshot(&registers, &said.vm)
-            .and_then(|()| judge::logical(&registers, &receivers, published, self.rules, &said.deliver)))
-    }
-}
-
-/// What ldrscope says about this process' `standing` VMs, in order of creation.
-fn look(standing: usize) -> Result<Vec<Said>, OracleError> {
-    if standing == 0 {
-        return Ok(Vec::new());
-    }
-    let own = std::process::id().to_string();
-    let vms = tool::snapshot(&["--vm", &own])?.vms;
-    let delivers = tool::deliver(&["--vm", &own])?;
-    if vms.len() != standing || delivers.len() != standing {
-        return Err(OracleError::Unlisted {
-            standing,
-            snapshot: vms.len(),
-            deliver: delivers.len(),
-        });
-    }
-    // Both commands list VMs as KVM does: newest first. Were the order another, the registers would differ.
-    let said = vms.into_iter().zip(delivers).rev();
-    Ok(said.map(|(vm, deliver)| Said { vm, deliver }).collect())
+fn timed<T>(spent: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = work();
+    *spent += began.elapsed();
+    result
 }

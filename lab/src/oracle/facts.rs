@@ -2,13 +2,9 @@
 //! ldrscope says the same is for `judge`.
 
 use super::architecture::Apic;
-use super::state::{State, Step};
+use super::round::Round;
 use crate::guest::lapic::{ApicReg, Requests};
-use crate::guest::{Guest, GuestError, Msi};
-
-/// The destinations of an 8-bit field. Each is sent with itself as its vector, so that one look at the IRRs serves all:
-/// KVM takes an MSI with any vector, though those below 16 are not legal (SDM vol. 3, "Valid Interrupt Vectors").
-pub(super) const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=u8::MAX;
+use crate::guest::{Guest, GuestError};
 
 /// The registers of a VM.
 #[derive(Debug)]
@@ -20,8 +16,8 @@ pub(super) struct Registers {
 }
 
 impl Registers {
-    /// Reads those of `guest`, which `state` led to.
-    pub(super) fn read(guest: &Guest, state: &State) -> Result<Self, GuestError> {
+    /// Reads those of `guest`; `quirk_off` is not to be read.
+    pub(super) fn read(guest: &Guest, quirk_off: bool) -> Result<Self, GuestError> {
         let mut apics = guest
             .vcpu_ids()
             .into_iter()
@@ -38,45 +34,92 @@ impl Registers {
             })
             .collect::<Result<Vec<_>, GuestError>>()?;
         apics.sort_unstable_by_key(|apic| apic.vcpu_id);
-        Ok(Self {
-            apics,
-            quirk_off: state.0.contains(&Step::NoBroadcastQuirk),
-        })
+        Ok(Self { apics, quirk_off })
     }
 }
 
-/// Whom interrupts reached.
+impl Registers {
+    /// The vCPUs that the architecture names by `dest`, ascending.
+    pub(super) fn named(&self, round: Round, dest: u32) -> Vec<u32> {
+        let named = self
+            .apics
+            .iter()
+            .filter(|apic| round.names(apic, dest, self.quirk_off));
+        named.map(|apic| apic.vcpu_id).collect()
+    }
+}
+
+/// Whom the interrupts of a round reached.
 #[derive(Debug, Clone)]
-pub(super) struct Receivers(Vec<(u32, Requests)>);
+pub(super) struct Receivers(Vec<Vec<u32>>);
 
 impl Receivers {
-    /// Sends an MSI to each of [`DESTINATIONS`] and reads every vCPU's IRR, which must have been empty.
-    pub(super) fn of(guest: &Guest, msi: impl Fn(u32, u8) -> Msi) -> Result<Self, GuestError> {
-        for dest in DESTINATIONS {
-            guest.signal(&msi(u32::from(dest), dest))?;
-        }
+    /// Sends the interrupts of `round` and reads who has them. The IRRs must be empty, and are afterwards.
+    pub(super) fn of(guest: &Guest, round: Round) -> Result<Self, GuestError> {
+        let destinations = round.destinations();
         let mut ids = guest.vcpu_ids();
         ids.sort_unstable();
-        ids.into_iter()
-            .map(|id| Ok((id, guest.lapic(id)?.requests())))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let mut receivers = vec![Vec::new(); destinations.len()];
+        if round.is_lowest_priority() {
+            // The vector decides who gets it, so that it cannot be told apart by its vector.
+            for (dest, receivers) in destinations.into_iter().zip(&mut receivers) {
+                let msi = round.msi(dest, 0);
+                guest.signal(&msi)?;
+                collect(guest, &ids, |requests, id| {
+                    receivers.extend(requests.contains(msi.vector).then_some(id));
+                })?;
+            }
+        } else {
+            // Each destination has a vector of its own, so that one look at the IRRs serves all. KVM takes an MSI with
+            // any vector, though those below 16 are not legal (SDM vol. 3, "Valid Interrupt Vectors").
+            for (dest, place) in destinations.into_iter().zip(0..=u8::MAX) {
+                guest.signal(&round.msi(dest, place))?;
+            }
+            collect(guest, &ids, |requests, id| {
+                for (vector, receivers) in (0..=u8::MAX).zip(&mut receivers) {
+                    receivers.extend(requests.contains(vector).then_some(id));
+                }
+            })?;
+        }
+        Ok(Self(receivers))
     }
 
-    /// The vCPUs that have the interrupt to `dest`, ascending.
-    pub(super) fn at(&self, dest: u8) -> Vec<u32> {
-        let reached = self.0.iter().filter(|(_, requests)| requests.contains(dest));
-        reached.map(|(id, _)| *id).collect()
+    /// The vCPUs that have the interrupt, ascending, for each destination of the round.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Vec<u32>> {
+        self.0.iter()
+    }
+
+    /// Puts a fault in: vCPUs whose logical ID has exactly two bits count as having received nothing.
+    pub(super) fn plant_fault(&mut self, registers: &Registers) {
+        let two_bits = |id: &u32| {
+            let apic = registers.apics.iter().find(|apic| apic.vcpu_id == *id);
+            apic.is_some_and(|apic| (apic.ldr >> 24).count_ones() == 2)
+        };
+        for receivers in &mut self.0 {
+            receivers.retain(|id| !two_bits(id));
+        }
     }
 }
 
-impl Receivers {
-    /// Puts a fault in: vCPUs whose logical ID has exactly two bits count as having received nothing.
-    pub(super) fn plant_fault(&mut self, registers: &Registers) {
-        let spared = |id: u32| {
-            let apic = registers.apics.iter().find(|apic| apic.vcpu_id == id);
-            apic.is_none_or(|apic| (apic.ldr >> 24).count_ones() != 2)
-        };
-        self.0.retain(|(id, _)| spared(*id));
+/// Shows `tell` what each vCPU has requested, and takes it away again.
+fn collect(guest: &Guest, ids: &[u32], mut tell: impl FnMut(Requests, u32)) -> Result<(), GuestError> {
+    for &id in ids {
+        let mut page = guest.lapic(id)?;
+        let requests = page.requests();
+        if !requests.is_empty() {
+            tell(requests, id);
+            guest.set_lapic(id, page.clear_requests())?;
+        }
     }
+    Ok(())
+}
+
+/// Has every vCPU's registers set to what they are: from then on, emptying an IRR that way changes nothing else. Before,
+/// it may: KVM recalculates the map, in which a vCPU may have been missing, and up to 6.10 it gives an x2APIC the 8 bits
+/// of its ID that it told.
+pub(super) fn settle(guest: &Guest) -> Result<(), GuestError> {
+    guest
+        .vcpu_ids()
+        .into_iter()
+        .try_for_each(|id| guest.edit_lapic(id, &[]))
 }

@@ -306,10 +306,15 @@ impl Draft {
 
     /// A guest may only go round: xAPIC, x2APIC, off (SDM vol. 3, "x2APIC State Transitions"); a VMM anywhere.
     fn go_to(&mut self, vcpu: u32, by_guest: bool, mode: ApicMode) {
-        let from = self.modes.insert(vcpu, mode);
+        let from = self.modes.get(&vcpu).copied();
         if from == Some(mode) {
             return;
         }
+        if (from, mode) == (Some(X2apic), Xapic) {
+            // Straight on, KVM up to 6.2 does not recalculate the map, and what is rebuilt cannot be what KVM has.
+            self.go_to(vcpu, by_guest, Off);
+        }
+        let from = self.modes.insert(vcpu, mode);
         let legal = matches!(
             (from, mode),
             (Some(Xapic), X2apic | Off) | (Some(X2apic), Off) | (Some(Off), Xapic)

@@ -4,24 +4,25 @@
 use std::fmt::{self, Debug};
 
 use super::architecture::Apic;
-use super::facts::{DESTINATIONS, Receivers, Registers};
+use super::facts::{Receivers, Registers};
+use super::round::Round;
 use crate::contract::{Confidence, Deliver, Map, MapMode, Mode, Vcpu, Verdict, Vm};
 use crate::guest::lapic::ApicMode;
 use crate::host::MapRules;
 
 /// What a difference is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     /// A register.
     Registers,
     /// The published map against the rebuilt one, or how far ldrscope trusts its reading.
     Map,
     /// Whom KVM delivers to.
-    Receivers,
+    Receivers(Round),
     /// Whom the architecture names.
-    Architecture,
+    Architecture(Round),
     /// How the two compare.
-    Verdict,
+    Verdict(Round),
 }
 
 /// Something that ldrscope says otherwise.
@@ -99,9 +100,10 @@ fn as_snapshot(apic: &Apic) -> Vcpu {
     }
 }
 
-/// Holds what `deliver` says of fixed interrupts to logical destinations against those that were sent. `published` is the
-/// map of the VM's snapshot, by which a scan is told from a look-up.
-pub(super) fn logical(
+/// Holds what `deliver` says of a round against the interrupts that were sent. `published` is the map of the VM's snapshot,
+/// by which a scan is told from a look-up.
+pub(super) fn round(
+    round: Round,
     registers: &Registers,
     receivers: &Receivers,
     published: Option<&Map>,
@@ -109,55 +111,39 @@ pub(super) fn logical(
     deliver: &Deliver,
 ) -> Judgement {
     let mode = published.map_or(MapMode::None, |map| map.mode);
-    expect(Subject::Map, "mode", "the published map", &mode, &deliver.mode)?;
-    let wanted: Vec<u32> = DESTINATIONS.map(u32::from).collect();
+    expect(Subject::Map, || "mode".to_owned(), &mode, &deliver.mode)?;
+    let destinations = round.destinations();
     let got: Vec<u32> = deliver.destinations.iter().map(|row| row.dest).collect();
-    expect(Subject::Receivers, "destinations", "the contract", &wanted, &got)?;
-    for (dest, row) in DESTINATIONS.zip(&deliver.destinations) {
-        let reached = receivers.at(dest);
-        let named: Vec<u32> = registers
-            .apics
-            .iter()
-            .filter(|apic| apic.answers_logical(u32::from(dest), registers.quirk_off))
-            .map(|apic| apic.vcpu_id)
-            .collect();
-        let verdict = verdict(&named, &reached, dest != 0xFF && scans(mode, rules));
-        let of = |part: &str| format!("{part} of logical destination {dest:#04x}");
-        expect(Subject::Receivers, &of("kvm"), "the IRRs", &reached, &row.kvm)?;
-        let part = of("architecture");
-        expect(
-            Subject::Architecture,
-            &part,
-            "the registers",
+    let about = Subject::Receivers(round);
+    expect(about, || format!("destinations, {round}"), &destinations, &got)?;
+    for ((dest, row), reached) in destinations
+        .into_iter()
+        .zip(&deliver.destinations)
+        .zip(receivers.each())
+    {
+        let named = registers.named(round, dest);
+        let verdict = verdict(
             &named,
-            &row.architecture,
-        )?;
-        expect(
-            Subject::Verdict,
-            &of("verdict"),
-            "the sets",
-            &verdict,
-            &row.verdict,
-        )?;
+            reached,
+            round.scans(dest, mode, rules),
+            round.is_lowest_priority(),
+        );
+        let of = |part| move || format!("{part} of {round} destination {dest:#04x}");
+        expect(about, of("receivers (`kvm`)"), reached, &row.kvm)?;
+        let about = Subject::Architecture(round);
+        expect(about, of("architecture"), &named, &row.architecture)?;
+        expect(Subject::Verdict(round), of("verdict"), &verdict, &row.verdict)?;
     }
     Ok(())
 }
 
-/// Whether KVM scans all vCPUs for a logical destination other than broadcast (`kvm_apic_map_get_logical_dest`).
-fn scans(mode: MapMode, rules: MapRules) -> bool {
-    match mode {
-        MapMode::None | MapMode::Disabled | MapMode::Mixed => true,
-        MapMode::SwDisabled => rules == MapRules::Overwrite,
-        MapMode::Flat | MapMode::Cluster | MapMode::X2apic => false,
-    }
-}
-
-fn verdict(named: &[u32], reached: &[u32], by_scan: bool) -> Verdict {
+/// The verdict on a delivery, as the contract has it.
+fn verdict(named: &[u32], reached: &[u32], by_scan: bool, one_is_enough: bool) -> Verdict {
     if reached.iter().any(|id| !named.contains(id)) {
         Verdict::Misrouted
     } else if reached.is_empty() && !named.is_empty() {
         Verdict::Lost
-    } else if reached.len() < named.len() {
+    } else if reached.len() < named.len() && !one_is_enough {
         Verdict::Partial
     } else if by_scan && !reached.is_empty() {
         Verdict::Slow
@@ -168,42 +154,42 @@ fn verdict(named: &[u32], reached: &[u32], by_scan: bool) -> Verdict {
 
 fn expect<T: PartialEq + Debug>(
     subject: Subject,
-    part: &str,
-    source: &str,
+    part: impl FnOnce() -> String,
     wanted: &T,
     got: &T,
 ) -> Judgement {
     if wanted == got {
         Ok(())
     } else {
+        let part = part();
         Err(Difference {
             subject,
-            text: format!("{part}: {source} say {wanted:?}, ldrscope {got:?}"),
+            text: format!("{part}: in truth {wanted:?}, by ldrscope {got:?}"),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{scans, verdict};
-    use crate::contract::{MapMode, Verdict};
-    use crate::host::MapRules;
+    use super::verdict;
+    use crate::contract::Verdict;
 
     #[test]
     fn verdicts_come_in_the_contracts_order() {
-        assert_eq!(verdict(&[], &[1], true), Verdict::Misrouted);
-        assert_eq!(verdict(&[0], &[0, 1], true), Verdict::Misrouted);
-        assert_eq!(verdict(&[0], &[], true), Verdict::Lost);
-        assert_eq!(verdict(&[0, 1], &[1], true), Verdict::Partial);
-        assert_eq!(verdict(&[0, 1], &[0, 1], true), Verdict::Slow);
-        assert_eq!(verdict(&[0, 1], &[0, 1], false), Verdict::Ok);
-        assert_eq!(verdict(&[], &[], true), Verdict::Ok);
+        let fixed = |named: &[u32], reached: &[u32], by_scan| verdict(named, reached, by_scan, false);
+        assert_eq!(fixed(&[], &[1], true), Verdict::Misrouted);
+        assert_eq!(fixed(&[0], &[0, 1], true), Verdict::Misrouted);
+        assert_eq!(fixed(&[0], &[], true), Verdict::Lost);
+        assert_eq!(fixed(&[0, 1], &[1], true), Verdict::Partial);
+        assert_eq!(fixed(&[0, 1], &[0, 1], true), Verdict::Slow);
+        assert_eq!(fixed(&[0, 1], &[0, 1], false), Verdict::Ok);
+        assert_eq!(fixed(&[], &[], true), Verdict::Ok);
     }
 
     #[test]
-    fn a_map_without_logical_ids_is_scanned_by_older_rules_only() {
-        assert!(scans(MapMode::SwDisabled, MapRules::Overwrite));
-        assert!(!scans(MapMode::SwDisabled, MapRules::ConflictDisables));
-        assert!(scans(MapMode::None, MapRules::ConflictDisables));
+    fn of_lowest_priority_one_is_enough() {
+        assert_eq!(verdict(&[0, 1], &[1], false, true), Verdict::Ok);
+        assert_eq!(verdict(&[0, 1], &[1], true, true), Verdict::Slow);
+        assert_eq!(verdict(&[0, 1], &[], false, true), Verdict::Lost);
     }
 }

@@ -11,6 +11,7 @@ mod generate;
 mod judge;
 mod regressions;
 mod report;
+mod round;
 mod shrink;
 mod state;
 
@@ -19,19 +20,25 @@ use std::iter::Peekable;
 
 use lab_protocol::Seed;
 
-use self::batch::{Bench, Times, Trial};
+use self::batch::{Bench, Depth, Times, Trial};
+use self::facts::{Receivers, Registers};
 use self::judge::Difference;
 use self::regressions::REGRESSIONS;
 use self::report::{Grouped, Mismatch, Tried};
+use self::round::Round;
 use self::state::{State, Step};
-use crate::guest::GuestError;
+use crate::guest::{Guest, GuestError};
 use crate::host::MapRules;
 use crate::tool::ToolError;
 
 pub use report::Outcome;
 
 /// vCPUs that stand at a time, about: ldrscope's start is shared by them, and the host's memory must hold them.
-const BATCH_VCPUS: usize = 6000;
+const PLAIN_VCPUS: usize = 6000;
+/// The same where a state is tried thoroughly, which takes several times as long.
+const THOROUGH_VCPUS: usize = 1500;
+/// One batch in so many is a thorough one, the first among them.
+const THOROUGH_EVERY: u64 = 4;
 
 /// What to try.
 #[derive(Debug, Clone, Copy)]
@@ -66,18 +73,43 @@ pub enum OracleError {
         state: String,
     },
     /// ldrscope does not show each VM once.
-    #[error("{standing} VMs stand, but snapshot shows {snapshot} and deliver {deliver}")]
+    #[error("{standing} VMs stand, but `ldrscope {verb}` lists {listed}")]
     Unlisted {
+        /// The command.
+        verb: &'static str,
+        /// VMs that it lists.
+        listed: usize,
         /// VMs of this process.
         standing: usize,
-        /// VMs in the snapshot.
-        snapshot: usize,
-        /// Documents of deliver.
-        deliver: usize,
     },
     /// Progress could not be told.
     #[error("cannot write progress: {0}")]
     Output(#[from] io::Error),
+}
+
+/// What became of a fixed interrupt to an 8-bit logical destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The destination.
+    pub dest: u8,
+    /// The vCPUs that the architecture names, ascending.
+    pub named: Vec<u32>,
+    /// The vCPUs that have it, ascending.
+    pub reached: Vec<u32>,
+}
+
+/// Sends an interrupt to each 8-bit logical destination of `guest`, whose IRRs must be empty, and are afterwards. Its
+/// broadcast quirk must be as KVM has it by itself.
+pub fn send_to_all(guest: &Guest) -> Result<Vec<Sent>, GuestError> {
+    let round = Round::Logical;
+    let registers = Registers::read(guest, false)?;
+    let receivers = Receivers::of(guest, round)?;
+    let sent = (0..=u8::MAX).zip(receivers.each()).map(|(dest, reached)| Sent {
+        dest,
+        named: registers.named(round, u32::from(dest)),
+        reached: reached.clone(),
+    });
+    Ok(sent.collect())
 }
 
 /// Tries the regressions and then what `plan` asks for, a line a batch to `progress`. Ends at the first mismatch.
@@ -96,11 +128,16 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError
     let mut rest = (0..plan.whole())
         .map(|number| (number, plan.state(number)))
         .peekable();
-    while outcome.mismatch.is_none() && rest.peek().is_some() {
-        let (numbers, states): (Vec<_>, Vec<_>) = batch(&mut rest, |(_, state)| state).into_iter().unzip();
-        let trials = bench.try_all(&states)?;
+    for batch_number in 0.. {
+        if outcome.mismatch.is_some() || rest.peek().is_none() {
+            break;
+        }
+        let depth = depth(batch_number);
+        let batch = batch(&mut rest, depth, |(_, state)| state);
+        let (numbers, states): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let trials = bench.try_all(&states, depth)?;
         for ((number, state), trial) in numbers.into_iter().zip(states).zip(trials) {
-            outcome.tried.count(&state);
+            outcome.tried.count(&state, depth);
             match trial {
                 Trial::Agrees => {}
                 Trial::Impossible(reason) => {
@@ -112,8 +149,8 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError
                 }
                 Trial::Differs(difference) => {
                     let origin = plan.origin(number);
-                    writeln!(progress, "oracle: {origin} differs: {difference}; shrinking it")?;
-                    outcome.mismatch = Some(shrunk(&mut bench, origin, state, difference)?);
+                    writeln!(progress, "oracle: {origin} differs, {difference}; shrinking it")?;
+                    outcome.mismatch = Some(shrunk(&mut bench, depth, origin, state, difference)?);
                     break;
                 }
             }
@@ -122,6 +159,18 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError
         writeln!(progress, "oracle: {tried} of {whole} states; {}", bench.times)?;
     }
     Ok(outcome)
+}
+
+/// How much is tried of the states of a batch.
+fn depth(batch_number: u64) -> Depth {
+    const LEGAL_VECTORS: u64 = 240;
+    if batch_number.is_multiple_of(THOROUGH_EVERY) {
+        // Another remainder, and so another vCPU picked, for every thorough batch.
+        let vector = 16 + (49 * batch_number / THOROUGH_EVERY) % LEGAL_VECTORS;
+        Depth::Thorough { vector: vector as u8 }
+    } else {
+        Depth::Plain
+    }
 }
 
 impl Plan {
@@ -151,10 +200,18 @@ impl Plan {
 }
 
 /// The next of `rest` that may stand side by side.
-fn batch<T>(rest: &mut Peekable<impl Iterator<Item = T>>, state: impl Fn(&T) -> &State) -> Vec<T> {
+fn batch<T>(
+    rest: &mut Peekable<impl Iterator<Item = T>>,
+    depth: Depth,
+    state: impl Fn(&T) -> &State,
+) -> Vec<T> {
+    let room = match depth {
+        Depth::Plain => PLAIN_VCPUS,
+        Depth::Thorough { .. } => THOROUGH_VCPUS,
+    };
     let mut vcpus = 0;
     std::iter::from_fn(|| {
-        let next = rest.next_if(|_| vcpus < BATCH_VCPUS)?;
+        let next = rest.next_if(|_| vcpus < room)?;
         vcpus += state(&next).vcpus().len();
         Some(next)
     })
@@ -164,6 +221,7 @@ fn batch<T>(rest: &mut Peekable<impl Iterator<Item = T>>, state: impl Fn(&T) -> 
 /// Makes `found` as small as it still shows a difference about the same subject.
 fn shrunk(
     bench: &mut Bench,
+    depth: Depth,
     origin: String,
     found: State,
     difference: Difference,
@@ -173,14 +231,18 @@ fn shrunk(
     let shrunk = shrink::shrink(found.clone(), |candidates| {
         let mut rest = candidates.iter().cloned().peekable();
         let mut fails = Vec::with_capacity(candidates.len());
-        // The first that fails is the one that is gone on with.
+        // The first that fails is gone on with: later ones need no trial.
         while !fails.contains(&true) && rest.peek().is_some() {
-            for trial in bench.try_all(&batch(&mut rest, |state| state))? {
-                let differs = matches!(&trial, Trial::Differs(difference) if difference.subject == subject);
-                if let (Trial::Differs(difference), true) = (trial, differs && !fails.contains(&true)) {
-                    last = difference;
+            for trial in bench.try_all(&batch(&mut rest, depth, |state| state), depth)? {
+                match trial {
+                    Trial::Differs(difference) if difference.subject == subject => {
+                        if !fails.contains(&true) {
+                            last = difference;
+                        }
+                        fails.push(true);
+                    }
+                    _ => fails.push(false),
                 }
-                fails.push(differs);
             }
         }
         Ok::<_, OracleError>(fails)

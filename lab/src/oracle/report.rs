@@ -1,11 +1,13 @@
 //! What the oracle says in the end: how much it tried, and a mismatch as a ready regression case.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use lab_protocol::Seed;
 
-use super::facts::DESTINATIONS;
+use super::batch::Depth;
 use super::judge::Difference;
+use super::round::Round;
 use super::state::State;
 
 /// How a run ended.
@@ -18,19 +20,38 @@ pub struct Outcome {
 }
 
 /// How much was tried.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Tried {
     pub(super) states: u64,
-    pub(super) vcpus: u64,
-    /// Pairs of a state and a logical destination, fixed interrupts.
-    pub(super) logical: u64,
+    vcpus: u64,
+    /// Pairs of a state and a destination, by kind.
+    pairs: BTreeMap<Round, u64>,
 }
 
 impl Tried {
-    pub(super) fn count(&mut self, state: &State) {
+    /// Counts `state`, tried in that depth.
+    pub(super) fn count(&mut self, state: &State, depth: Depth) {
         self.states += 1;
         self.vcpus += state.vcpus().len() as u64;
-        self.logical += DESTINATIONS.count() as u64;
+        for round in depth.rounds() {
+            *self.pairs.entry(round.kind()).or_default() += round.destinations().len() as u64;
+        }
+    }
+}
+
+/// Such as `3 states of 20 vCPUs, 768 pairs of a state and a destination (logical fixed 768)`.
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [states, vcpus, pairs] = [self.states, self.vcpus, self.pairs.values().sum()].map(Grouped);
+        let kinds = self.pairs.iter();
+        let kinds: Vec<_> = kinds
+            .map(|(kind, pairs)| format!("{kind} {}", Grouped(*pairs)))
+            .collect();
+        write!(
+            f,
+            "{states} states of {vcpus} vCPUs, {pairs} pairs of a state and a destination ({})",
+            kinds.join(", ")
+        )
     }
 }
 
@@ -66,20 +87,13 @@ impl fmt::Display for Outcome {
         if let Some(mismatch) = &self.mismatch {
             writeln!(f, "{mismatch}")?;
         }
-        let Tried {
-            states,
-            vcpus,
-            logical,
-        } = self.tried;
+        let mismatches = usize::from(self.mismatch.is_some());
+        let Self {
+            kernel, seed, tried, ..
+        } = self;
         write!(
             f,
-            "oracle: kernel {}: {} states of {} vCPUs, {} pairs (logical fixed); {} mismatches; seed {}",
-            self.kernel,
-            Grouped(states),
-            Grouped(vcpus),
-            Grouped(logical),
-            usize::from(self.mismatch.is_some()),
-            self.seed
+            "oracle: kernel {kernel}: {tried}; {mismatches} mismatches; seed {seed}"
         )
     }
 }

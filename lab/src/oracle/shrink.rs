@@ -58,7 +58,7 @@ fn smaller(state: &State) -> Vec<State> {
     all.extend(fewer_steps(state));
     all.extend(plainer_steps(state));
     all.extend(low_ids(state));
-    all.retain(|candidate| weight(candidate) < weight_now);
+    all.retain(|candidate| weight(candidate) < weight_now && !candidate.vcpus().is_empty());
     all
 }
 

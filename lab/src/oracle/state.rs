@@ -100,6 +100,11 @@ impl State {
         self.0.iter().filter_map(created).collect()
     }
 
+    /// Whether userspace turns the broadcast quirk off.
+    pub(super) fn turns_quirk_off(&self) -> bool {
+        self.0.contains(&Step::NoBroadcastQuirk)
+    }
+
     /// The state without these vCPUs.
     pub(super) fn without(&self, vcpus: &[u32]) -> Self {
         let gone: BTreeSet<_> = vcpus.iter().collect();

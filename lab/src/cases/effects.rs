@@ -1,7 +1,6 @@
-//! ldrscope's rebuilt map against KVM's published one, over random register states: mixed modes, odd DFRs,
-//! duplicate IDs, disabled APICs, vCPUs created out of order. All states stand at once, so that one snapshot
-//! judges them; the random numbers are fixed, so that a failure comes back. Into some of them every destination's
-//! interrupt is really sent, and the findings are held to what arrived ([`super::delivery`]).
+//! Findings against real interrupts, over a few random register states: every destination's interrupt is really sent, and
+//! the findings must count what arrived ([`super::delivery`]). Whether the maps and deliveries themselves are right is
+//! for the oracle, over many more.
 
 use super::delivery::Measured;
 use super::{Bench, CaseError, CaseResult, Context, require};
@@ -14,17 +13,15 @@ use crate::host::MapRules;
 use crate::random::Random;
 use crate::tool::snapshot;
 
-const STATES: usize = 60;
+const STATES: usize = 12;
 const MOST_VCPUS: u32 = 40;
-/// Into so many of the states, interrupts are sent.
-const MEASURED: usize = 12;
 /// Smaller guests may have the same registers as another, and could not be told apart in the snapshot.
-const FEWEST_MEASURED: usize = 4;
+const FEWEST_VCPUS: u32 = 4;
 
 /// The registers of one vCPU that a snapshot must repeat: vCPU id, LDR, DFR, SVR, APIC base.
 type Registers = (u32, u32, u32, u32, u64);
 
-pub(super) fn random_states(context: &Context, bench: &mut Bench) -> CaseResult {
+pub(super) fn of_random_states(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let mut random = Random::new(0x1d20_2019);
     let mut guests = (0..STATES)
@@ -32,35 +29,10 @@ pub(super) fn random_states(context: &Context, bench: &mut Bench) -> CaseResult 
         .collect::<Result<Vec<_>, _>>()?;
     let measured = measure(&mut guests)?;
     let vms = snapshot(&[])?.vms;
-    require(vms.len() == STATES, || {
-        format!("snapshot should hold {STATES} VMs, holds {}", vms.len())
-    })?;
-    let disagreeing: Vec<_> = vms.iter().filter(|vm| vm.map.agrees != Some(true)).collect();
-    require(disagreeing.is_empty(), || {
-        let first = disagreeing
-            .first()
-            .map(|vm| format!("{vm:#?}"))
-            .unwrap_or_default();
-        format!(
-            "published and rebuilt map should agree for all {STATES}, do not for {}\n{first}",
-            disagreeing.len()
-        )
-    })?;
-    let mut wanted = guests
-        .iter()
-        .map(registers_of_guest)
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut got: Vec<_> = vms.iter().map(registers_of_vm).collect();
-    wanted.sort_unstable();
-    got.sort_unstable();
-    let differing = wanted.iter().zip(&got).find(|(wanted, got)| wanted != got);
-    require(differing.is_none(), || {
-        format!("registers (wanted, got) differ: {differing:x?}")
-    })?;
     // Where an overwritten slot loses interrupts, some of these states must: else nothing was tried here.
     let tried = measured.iter().any(|(_, measured)| measured.aimed_at_broken());
     require(tried || context.rules == MapRules::ConflictDisables, || {
-        "no measured state has a broken destination that a pin is aimed at".to_owned()
+        "no state has a broken destination that a pin is aimed at".to_owned()
     })?;
     for (registers, measured) in &measured {
         let vm = vms.iter().find(|vm| registers_of_vm(vm) == *registers);
@@ -72,14 +44,11 @@ pub(super) fn random_states(context: &Context, bench: &mut Bench) -> CaseResult 
     Ok(())
 }
 
-/// Sends interrupts into some guests, then aims a pin: at a broken destination in every other one. Returns the
-/// guests' registers with what became of the interrupts.
+/// Sends interrupts into the guests, then aims a pin: at a broken destination in every other one. Returns the guests'
+/// registers with what became of the interrupts.
 fn measure(guests: &mut [Guest]) -> Result<Vec<(Vec<Registers>, Measured)>, CaseError> {
-    let large = guests
+    guests
         .iter_mut()
-        .filter(|guest| guest.vcpu_ids().len() >= FEWEST_MEASURED);
-    large
-        .take(MEASURED)
         .enumerate()
         .map(|(number, guest)| {
             let mut measured = Measured::of(guest)?;
@@ -90,7 +59,7 @@ fn measure(guests: &mut [Guest]) -> Result<Vec<(Vec<Registers>, Measured)>, Case
 }
 
 fn random_guest(random: &mut Random) -> Result<Guest, CaseError> {
-    let count = 1 + random.below(MOST_VCPUS);
+    let count = FEWEST_VCPUS + random.below(MOST_VCPUS - FEWEST_VCPUS);
     let mut ids: Vec<u32> = (0..count).collect();
     if random.one_in(2) {
         random.shuffle(&mut ids);
