@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Userland;
+use crate::{KvmBuild, Userland};
 
 /// The name of the boot that needs nothing special: one CPU, KVM loaded.
 pub const PLAIN: &str = "plain";
@@ -20,6 +20,8 @@ pub struct Boot {
     pub cpus: u8,
     /// Whether KVM's modules are loaded before the first case.
     pub kvm_loaded: bool,
+    /// Which KVM that is.
+    pub kvm_build: KvmBuild,
     /// Parameters of the module kvm-amd, as `insmod` takes them; of no meaning where it is not loaded.
     pub kvm_amd_parameters: String,
     /// Whose files the cases see.
@@ -50,7 +52,7 @@ impl Boot {
 
 #[cfg(test)]
 mod tests {
-    use super::{Boot, PLAIN};
+    use super::{Boot, KvmBuild, PLAIN};
     use crate::Userland;
 
     #[test]
@@ -59,6 +61,7 @@ mod tests {
             name: PLAIN.into(),
             cpus: 1,
             kvm_loaded: true,
+            kvm_build: KvmBuild::KeepDisabled,
             kvm_amd_parameters: "avic=1 force_avic=1".into(),
             userland: Userland::Tiny,
             kernel_arguments: "lockdown=integrity quiet".into(),

@@ -48,7 +48,7 @@ impl Journey {
 #[cfg(test)]
 mod tests {
     use super::{Journey, Leg};
-    use crate::{Boot, Userland};
+    use crate::{Boot, KvmBuild, Userland};
 
     #[test]
     fn a_journey_survives_its_line() {
@@ -58,6 +58,7 @@ mod tests {
                 name: name.into(),
                 cpus: 1,
                 kvm_loaded: true,
+                kvm_build: KvmBuild::Stock,
                 kvm_amd_parameters: String::new(),
                 userland: Userland::Host,
                 kernel_arguments: String::new(),

@@ -1,17 +1,40 @@
 //! The lab's host as far as expectations depend on it: its kernel series and the rules by which that kernel's
-//! KVM builds a logical map. Known from the release string alone, since the lab chose the kernel itself;
+//! KVM builds a logical map. Known from the release string and the build of KVM, since the lab chose both itself;
 //! ldrscope must find out by other means.
 
 use std::fmt;
 use std::str::FromStr;
 
+use lab_protocol::KvmBuild;
+
 /// How KVM treats LDRs that compete for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapRules {
+    /// Up to 5.2: as [`Self::Overwrite`], but software-disabled APICs are entered as well.
+    KeepDisabled,
     /// 5.3 to 6.2: the last vCPU overwrites.
     Overwrite,
     /// 6.3 and later: any conflict disables the logical map.
     ConflictDisables,
+}
+
+impl MapRules {
+    /// Those of `build` on a kernel of `series`.
+    pub fn of(series: Series, build: KvmBuild) -> Self {
+        match build {
+            KvmBuild::Stock => series.map_rules(),
+            KvmBuild::KeepDisabled => Self::KeepDisabled,
+        }
+    }
+
+    /// The word of the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KeepDisabled => "keep-disabled",
+            Self::Overwrite => "overwrite",
+            Self::ConflictDisables => "conflict-disables",
+        }
+    }
 }
 
 /// A kernel series, such as 6.12.
@@ -58,7 +81,7 @@ impl Series {
         rustix::system::uname().release().to_string_lossy().parse()
     }
 
-    /// The rules of this series' KVM.
+    /// The rules of this series' own KVM.
     pub fn map_rules(self) -> MapRules {
         let first_with_conflicts = Self { major: 6, minor: 3 };
         if self >= first_with_conflicts {

@@ -27,15 +27,16 @@ pub fn results() -> io::Result<Box<dyn Write>> {
     }
 }
 
-/// Runs `cases` in order in workers and reports each to `results`. Returns how many did not pass.
-pub fn run(cases: &[Case], results: &mut dyn Write) -> io::Result<usize> {
+/// Runs `cases` of the boot called `boot` in order in workers and reports each to `results`. Returns how many did not
+/// pass.
+pub fn run(cases: &[Case], boot: &str, results: &mut dyn Write) -> io::Result<usize> {
     let mut failed = 0;
     let mut left = cases;
     let mut worker = None;
     while let [case, rest @ ..] = left {
         let running = match worker.take() {
             Some(running) => running,
-            None => Worker::start(left)?,
+            None => Worker::start(left, boot)?,
         };
         report(results, &CaseLine::Started(case.name.clone()))?;
         let verdict = match running.verdict(&case.name) {
@@ -89,9 +90,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(cases: &[Case]) -> io::Result<Self> {
+    fn start(cases: &[Case], boot: &str) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("run")
+            .args(["run", "--boot", boot])
             .args(cases.iter().map(|case| &case.name))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use lab_protocol::Seed;
+use lab_protocol::{KvmBuild, Seed};
 
 use crate::{
     build::{self, Binaries, Profile},
@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Kernel series, several with commas [default: all of the matrix]
     #[arg(long, value_name = "SERIES", value_delimiter = ',')]
     kernel: Vec<Series>,
+    /// Build of KVM: the kernel's own, or `keep-disabled` with --kernel 6.1
+    #[arg(long, value_name = "BUILD", default_value_t)]
+    kvm: KvmBuild,
     /// How many random states on each; 39063 are ten million pairs of a state and a destination
     #[arg(long, default_value_t = 1000)]
     states: u64,
@@ -58,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Whether ldrscope was right about every state on `series`.
 fn consult(series: Series, arguments: &Arguments, seed: Seed, binaries: &Binaries) -> Result<bool> {
-    let kernel = kernels::ensure(series)?;
+    let kernel = kernels::with_kvm(kernels::ensure(series)?, arguments.kvm)?;
     let step = progress::step(
         "oracle",
         format_args!("{} states on kernel {kernel}", arguments.states),
@@ -68,6 +71,8 @@ fn consult(series: Series, arguments: &Arguments, seed: Seed, binaries: &Binarie
         arguments.states.to_string(),
         "--seed".to_owned(),
         seed.to_string(),
+        "--kvm".to_owned(),
+        arguments.kvm.to_string(),
     ]);
     argv.extend(arguments.plant.then(|| "--plant".to_owned()));
     let session = Session {

@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
-use lab::host::Series;
+use lab::host::{MapRules, Series};
 use lab::{demo, oracle, suite};
-use lab_protocol::Seed;
 use lab_protocol::boot::PLAIN;
+use lab_protocol::{KvmBuild, Seed};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -48,6 +48,9 @@ enum Verb {
     },
     /// Run these cases here and now, reporting to stdout
     Run {
+        /// The boot that they are to find; by default the first that has them
+        #[arg(long)]
+        boot: Option<String>,
         /// Their full names, such as cluster/cold
         #[arg(required = true)]
         names: Vec<String>,
@@ -60,6 +63,9 @@ enum Verb {
         /// Which ones
         #[arg(long)]
         seed: Seed,
+        /// The build of KVM that this host runs
+        #[arg(long, default_value_t)]
+        kvm: KvmBuild,
         /// Put a fault into the facts, to see that it is found
         #[arg(long, hide = true)]
         plant: bool,
@@ -116,15 +122,20 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let mut cases = cases_for(kernel, &boot);
             cases.retain(|case| only.as_ref().is_none_or(|part| case.name.contains(part)));
             let mut results = suite::results().context("cannot open the results channel")?;
-            Ok(exit_code(suite::run(&cases, &mut *results)?))
+            Ok(exit_code(suite::run(&cases, &boot, &mut *results)?))
         }
-        Verb::Run { names } => run_cases(&names),
-        Verb::Oracle { states, seed, plant } => {
+        Verb::Run { boot, names } => run_cases(boot.as_deref(), &names),
+        Verb::Oracle {
+            states,
+            seed,
+            kvm,
+            plant,
+        } => {
             allow_many_files()?;
             let plan = oracle::Plan {
                 states,
                 seed,
-                rules: Series::running()?.map_rules(),
+                rules: MapRules::of(Series::running()?, kvm),
                 planted: plant,
             };
             let outcome = oracle::run(&plan, &mut io::stderr().lock())?;
@@ -147,10 +158,12 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run_cases(names: &[String]) -> anyhow::Result<ExitCode> {
+fn run_cases(boot: Option<&str>, names: &[String]) -> anyhow::Result<ExitCode> {
     let kernel = Series::running()?;
-    // Cases of one name are one case, whatever the boot.
-    let all = cases_on(kernel);
+    let all = match boot {
+        Some(boot) => cases_for(kernel, boot),
+        None => cases_on(kernel),
+    };
     let find = |name: &String| {
         all.iter().find(|case| case.name == *name).with_context(|| {
             format!("this host has no case {name}; `lab-case list --kernel SERIES` names them")

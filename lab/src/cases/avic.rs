@@ -104,14 +104,14 @@ pub(super) fn changed_id(context: &Context, bench: &mut Bench) -> CaseResult {
     }
     settles_at(watch, None, &expected)?;
     match context.rules {
-        MapRules::Overwrite => kept(&[ID_MODIFIED])?,
+        MapRules::KeepDisabled | MapRules::Overwrite => kept(&[ID_MODIFIED])?,
         MapRules::ConflictDisables => kept(&[PHYSICAL_ALIASED, ID_MODIFIED, LOGICAL_ALIASED])?,
     }
 
     guest.edit_lapic(VCPU, &[(ApicReg::Id, own)])?;
     match context.rules {
         // Before 6.3 KVM does not forget: nobody is to blame any more, and AVIC stays lost.
-        MapRules::Overwrite => {
+        MapRules::KeepDisabled | MapRules::Overwrite => {
             settles_at(watch, None, &[inhibited().on([])])?;
             kept(&[ID_MODIFIED])
         }

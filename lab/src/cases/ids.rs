@@ -19,7 +19,7 @@ pub(super) fn physical_alias(context: &Context, bench: &mut Bench) -> CaseResult
     guest.edit_lapic(2, &[(ApicReg::Id, 1 << 24)])?;
     let alias = Expected::rule(Rule::PhysicalAlias).on([1, 2]);
     let expected = match context.rules {
-        MapRules::Overwrite => vec![alias.at(Severity::Warning)],
+        MapRules::KeepDisabled | MapRules::Overwrite => vec![alias.at(Severity::Warning)],
         MapRules::ConflictDisables => vec![
             alias.at(Severity::Notice),
             Expected::rule(Rule::MapDisabled).on([2]),

@@ -1,16 +1,18 @@
 //! The 2019 scenario with its exact findings: before the crash, and once the kdump kernel waits for its timer.
 
 use super::expect::{Expected, settles_at};
-use super::{Bench, CaseResult, Context, require};
-use crate::contract::{AimedSource, Rule, Severity, Slot};
+use super::keep_disabled::{lost_as_in_2019, only_vm};
+use super::{Bench, CaseError, CaseResult, Context, require};
+use crate::contract::{AimedSource, Rule, Severity, Slot, Vm};
 use crate::guest::TIMER_PIN;
 use crate::guest::layout::TIMER_VECTOR;
 use crate::host::MapRules;
 use crate::scenario::{DeadCpus, Kdump, TIMER_DEST};
-use crate::tool::{Watch, snapshot};
+use crate::tool::{Watch, deliver, snapshot};
 
 const VCPUS: u32 = 16;
-const DEAD: std::ops::Range<u32> = 1..VCPUS;
+/// The CPUs that the kdump kernel never starts.
+pub(super) const DEAD: std::ops::Range<u32> = 1..VCPUS;
 
 pub(super) fn left_enabled(context: &Context, bench: &mut Bench) -> CaseResult {
     let watch = bench.watch(context.hooks)?;
@@ -21,7 +23,7 @@ pub(super) fn left_enabled(context: &Context, bench: &mut Bench) -> CaseResult {
     let ticks = kdump.await_timer()?;
     let slot = Slot { cluster: 0, bit: 0 };
     match context.rules {
-        MapRules::Overwrite => {
+        MapRules::KeepDisabled | MapRules::Overwrite => {
             require(ticks == 0, || {
                 format!("the timer should never come, but came {ticks} times")
             })?;
@@ -40,7 +42,7 @@ pub(super) fn left_enabled(context: &Context, bench: &mut Bench) -> CaseResult {
     let stolen = findings
         .iter()
         .find(|finding| finding.collision_slot() == Some(slot));
-    if let (Some(stolen), MapRules::Overwrite) = (stolen, context.rules) {
+    if let (Some(stolen), MapRules::KeepDisabled | MapRules::Overwrite) = (stolen, context.rules) {
         watch.require(
             stolen.effect.partial > 0,
             "the collision should break destinations in part",
@@ -55,12 +57,7 @@ pub(super) fn left_enabled(context: &Context, bench: &mut Bench) -> CaseResult {
         )?;
     }
 
-    let snapshot = snapshot(&[])?;
-    let [vm] = snapshot.vms.as_slice() else {
-        return require(false, || {
-            format!("snapshot should hold one VM, holds {}", snapshot.vms.len())
-        });
-    };
+    let vm = look(context)?;
     let aimed = vm.aimed.iter().find(|aimed| aimed.source == AimedSource::Ioapic);
     let pin = aimed.map(|aimed| (aimed.index, aimed.dest, aimed.vector));
     let armed = (
@@ -79,6 +76,19 @@ pub(super) fn left_enabled(context: &Context, bench: &mut Bench) -> CaseResult {
     })
 }
 
+/// The one VM of a snapshot, which names this host's map rules.
+fn look(context: &Context) -> Result<Vm, CaseError> {
+    let snapshot = snapshot(&[])?;
+    let said = &snapshot.host.map_rules;
+    require(said == context.rules.name(), || {
+        format!(
+            "this host's map rules should be {}, are said to be {said}",
+            context.rules.name()
+        )
+    })?;
+    only_vm(snapshot)
+}
+
 pub(super) fn disabled(context: &Context, bench: &mut Bench) -> CaseResult {
     let watch = bench.watch(context.hooks)?;
     let mut kdump = boot(context, watch)?;
@@ -86,22 +96,40 @@ pub(super) fn disabled(context: &Context, bench: &mut Bench) -> CaseResult {
     kdump.crash(DeadCpus::Disabled)?;
     kdump.arm_timer()?;
     let ticks = kdump.await_timer()?;
-    require(ticks >= 3, || {
-        format!("the timer should come, but came {ticks} times")
+    let left_over = Expected::rule(Rule::LdrStale).on(DEAD.collect::<Vec<_>>());
+    match context.rules {
+        MapRules::KeepDisabled => {
+            require(ticks == 0, || {
+                format!("the timer should never come, but came {ticks} times")
+            })?;
+            let pending = kdump.timer_pending_at()?;
+            require(pending.is_empty(), || {
+                format!("no disabled APIC should take the timer, but it is pending at {pending:?}")
+            })?;
+            settles_at(watch, None, &[left_over.at(Severity::Critical)])?;
+        }
+        MapRules::Overwrite | MapRules::ConflictDisables => {
+            require(ticks >= 3, || {
+                format!("the timer should come, but came {ticks} times")
+            })?;
+            settles_at(watch, None, &[left_over.at(Severity::Notice)])?;
+        }
+    }
+    let vm = look(context)?;
+    require(vm.map.agrees == Some(true), || {
+        format!("published and rebuilt should agree: {:?}", vm.map)
     })?;
-
-    let left_over = Expected::rule(Rule::LdrStale)
-        .on(DEAD.collect::<Vec<_>>())
-        .at(Severity::Notice);
-    settles_at(watch, None, &[left_over])?;
+    if context.rules == MapRules::KeepDisabled {
+        lost_as_in_2019(&vm, &deliver(&[])?)?;
+    }
     Ok(())
 }
 
 /// Boots the first kernel under `watch` and holds its findings, none of which may be an emergency.
-fn boot(context: &Context, watch: &mut Watch) -> Result<Kdump, super::CaseError> {
+fn boot(context: &Context, watch: &mut Watch) -> Result<Kdump, CaseError> {
     let kdump = Kdump::boot_bigsmp()?;
     let severity = match context.rules {
-        MapRules::Overwrite => Severity::Warning,
+        MapRules::KeepDisabled | MapRules::Overwrite => Severity::Warning,
         MapRules::ConflictDisables => Severity::Notice,
     };
     let mut expected: Vec<_> = (0..4)
@@ -132,7 +160,7 @@ fn armed_and_enabled(rules: MapRules) -> Vec<Expected> {
             .suspected(),
     );
     match rules {
-        MapRules::Overwrite => expected.push(stolen.at(Severity::Critical)),
+        MapRules::KeepDisabled | MapRules::Overwrite => expected.push(stolen.at(Severity::Critical)),
         MapRules::ConflictDisables => {
             expected.push(stolen.at(Severity::Warning).slow(true));
             expected.push(Expected::rule(Rule::MapDisabled).at_most(Severity::Warning));

@@ -125,7 +125,7 @@ pub(super) fn creation_order(context: &Context, bench: &mut Bench) -> CaseResult
         .map(|vm| owner(vm.map.published.as_ref(), slot))
         .collect();
     let wanted = match context.rules {
-        MapRules::Overwrite => Some(LAST),
+        MapRules::KeepDisabled | MapRules::Overwrite => Some(LAST),
         MapRules::ConflictDisables => None,
     };
     require(owners == [wanted], || {

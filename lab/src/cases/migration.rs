@@ -122,7 +122,7 @@ fn leg_before_last(back: usize) -> Result<Leg, CaseError> {
 /// What the other kernel's KVM goes by, as `--as-kvm` takes it.
 fn other_rules(rules: MapRules) -> &'static str {
     match rules {
-        MapRules::Overwrite => "conflict-disables",
+        MapRules::KeepDisabled | MapRules::Overwrite => "conflict-disables",
         MapRules::ConflictDisables => "overwrite",
     }
 }

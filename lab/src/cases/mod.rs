@@ -2,14 +2,17 @@
 //! which there are and where each runs; a file groups cases by subject. Running them in order, timing them and
 //! reporting is for `suite`.
 
+mod as_kvm;
 mod attribution;
 mod avic;
 mod bench;
+mod deliver;
 mod delivery;
 mod effects;
 mod expect;
 mod ids;
 mod kdump;
+mod keep_disabled;
 mod many;
 mod migration;
 mod old;

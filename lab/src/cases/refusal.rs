@@ -46,7 +46,7 @@ pub(super) fn pid_namespace(_: &Context, bench: &mut Bench) -> CaseResult {
 pub(super) fn foreign_types(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let types = match context.rules {
-        MapRules::Overwrite => TYPES_6_12,
+        MapRules::KeepDisabled | MapRules::Overwrite => TYPES_6_12,
         MapRules::ConflictDisables => TYPES_6_1,
     };
     let path = std::env::temp_dir().join("foreign.kvm.btf");

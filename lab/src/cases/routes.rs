@@ -42,7 +42,7 @@ fn worsen_and_mend(
         ..FAR
     };
     let [unaimed, aimed] = match context.rules {
-        MapRules::Overwrite => [Severity::Warning, Severity::Critical],
+        MapRules::KeepDisabled | MapRules::Overwrite => [Severity::Warning, Severity::Critical],
         MapRules::ConflictDisables => [Severity::Notice, Severity::Warning],
     };
     let expected = |severity| {

@@ -9,11 +9,11 @@ use crate::host::MapRules;
 use crate::scenario;
 use crate::tool::snapshot;
 
-/// The severity of a finding that breaks destinations under `overwrite` and merely slows them under
-/// `conflict-disables`, while nothing is aimed at any.
+/// The severity of a finding that breaks destinations where the last vCPU overwrites a slot and merely slows them
+/// under `conflict-disables`, while nothing is aimed at any.
 fn unaimed(context: &Context) -> Severity {
     match context.rules {
-        MapRules::Overwrite => Severity::Warning,
+        MapRules::KeepDisabled | MapRules::Overwrite => Severity::Warning,
         MapRules::ConflictDisables => Severity::Notice,
     }
 }

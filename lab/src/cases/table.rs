@@ -1,11 +1,11 @@
 //! Which cases there are, and which machine each of them needs: the one list that `lab-case` runs by and `cargo xtask
 //! test` boots by. What a case does is in the files by subject.
 
-use lab_protocol::{Boot, Journey, Leg, Userland, boot::PLAIN};
+use lab_protocol::{Boot, Journey, KvmBuild, Leg, Userland, boot::PLAIN};
 
 use super::{
-    Bench, CaseError, Context, RunCase, attribution, avic, effects, ids, kdump, many, migration, old, oracle,
-    process, quiet, refusal, routes, rules,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, ids, kdump,
+    keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -17,6 +17,7 @@ struct Machine {
     kernels: Kernels,
     cpus: u8,
     kvm_loaded: bool,
+    kvm_build: KvmBuild,
     kvm_amd_parameters: &'static str,
     userland: Userland,
     kernel_arguments: &'static str,
@@ -38,6 +39,7 @@ const ORDINARY: Machine = Machine {
     kernels: Kernels::All,
     cpus: 1,
     kvm_loaded: true,
+    kvm_build: KvmBuild::Stock,
     kvm_amd_parameters: "",
     userland: Userland::Tiny,
     kernel_arguments: "",
@@ -63,6 +65,15 @@ const LOCKED_DOWN: Machine = Machine {
     name: "lockdown",
     kernels: Kernels::Only(Series::V6_1),
     kernel_arguments: "lockdown=confidentiality",
+    ..ORDINARY
+};
+
+/// The KVM of 2019, built from the sources of 6.1: what ldrscope says of map rules that no kernel of the matrix has any more
+/// happens here.
+const KVM_OF_2019: Machine = Machine {
+    name: "2019",
+    kernels: Kernels::Only(Series::V6_1),
+    kvm_build: KvmBuild::KeepDisabled,
     ..ORDINARY
 };
 
@@ -98,7 +109,14 @@ const HOME: Machine = Machine {
 };
 
 /// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-const MACHINES: [&Machine; 5] = [&ORDINARY, &TWO_CPUS, &WITHOUT_KVM, &LOCKED_DOWN, &AVIC];
+const MACHINES: [&Machine; 6] = [
+    &ORDINARY,
+    &TWO_CPUS,
+    &WITHOUT_KVM,
+    &LOCKED_DOWN,
+    &KVM_OF_2019,
+    &AVIC,
+];
 
 impl Machine {
     fn boot(&self, series: Series) -> Boot {
@@ -106,6 +124,7 @@ impl Machine {
             name: self.name.to_owned(),
             cpus: self.cpus,
             kvm_loaded: self.kvm_loaded,
+            kvm_build: self.kvm_build,
             kvm_amd_parameters: self.kvm_amd_parameters.to_owned(),
             userland: self.userland,
             kernel_arguments: self.kernel_arguments.to_owned(),
@@ -182,17 +201,18 @@ impl Entry {
 
 const TABLE: &[Entry] = &[
     // These share a `watch`.
-    Entry::both("scenario-enabled", kdump::left_enabled),
-    Entry::both("scenario-disabled", kdump::disabled),
-    Entry::both("clean-flat-8", quiet::flat_8).on(&[&ORDINARY, &TWO_CPUS]),
+    Entry::both("scenario-enabled", kdump::left_enabled).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::both("scenario-disabled", kdump::disabled).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::both("clean-flat-8", quiet::flat_8).on(&[&ORDINARY, &TWO_CPUS, &KVM_OF_2019]),
     Entry::both("clean-x2apic", quiet::x2apic),
     Entry::both("clean-physflat", quiet::physical_flat),
-    Entry::both("restore-quiet", quiet::restore).on(&[&ORDINARY, &TWO_CPUS]),
+    Entry::both("restore-quiet", quiet::restore).on(&[&ORDINARY, &TWO_CPUS, &KVM_OF_2019]),
     Entry::both("cluster", rules::cluster),
-    Entry::both("hw-disabled", rules::hardware_disabled),
+    Entry::both("hw-disabled", rules::hardware_disabled).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("mode-mixed", rules::mode_mixed),
     Entry::both("dfr-invalid", rules::dfr_invalid),
-    Entry::both("multi-bit", rules::multi_bit),
+    Entry::both("slot-taken-again", keep_disabled::slot_taken_again).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::both("multi-bit", rules::multi_bit).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("ldr-unset", rules::ldr_unset),
     Entry::both("map-disabled", rules::map_disabled).only(MapRules::ConflictDisables),
     Entry::both("physical-alias", ids::physical_alias),
@@ -204,22 +224,26 @@ const TABLE: &[Entry] = &[
     Entry::both("avic-moved-base", avic::moved_base).on(&[&AVIC]),
     Entry::both("msi-route", routes::aimed),
     Entry::both("msi-route-split", routes::aimed_past_split_irqchip),
-    Entry::both("set-lapic", attribution::set_lapic).on(&[&ORDINARY, &TWO_CPUS]),
-    Entry::both("init-route", attribution::init),
+    Entry::both("set-lapic", attribution::set_lapic).on(&[&ORDINARY, &TWO_CPUS, &KVM_OF_2019]),
+    Entry::both("init-route", attribution::init).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("reset-cause", attribution::reset).only(MapRules::ConflictDisables),
     Entry::both("apic-base-cause", attribution::apic_base),
     Entry::both("guest-write-cause", attribution::guest_write).on(&[&ORDINARY, &TWO_CPUS]),
     Entry::both("creation-order", many::creation_order),
     Entry::both("sigkill", many::sigkill).on(&[&ORDINARY, &TWO_CPUS]),
-    Entry::both("canary-hidden", quiet::canary_hidden),
+    Entry::both("canary-hidden", quiet::canary_hidden).on(&[&ORDINARY, &KVM_OF_2019]),
     // These start and end their own.
-    Entry::both("older-vm", many::older_vm),
+    Entry::both("older-vm", many::older_vm).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("two-vms", many::two_vms),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
-    Entry::once("effects", effects::of_random_states),
-    Entry::once("oracle", oracle::random_states),
+    Entry::once("deliver", deliver::against_irrs),
+    Entry::once("deliver-unobservable", deliver::unobservable),
+    Entry::once("as-kvm", as_kvm::before_migration),
+    Entry::once("as-kvm-2019", keep_disabled::foretold),
+    Entry::once("effects", effects::of_random_states).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::once("oracle", oracle::random_states).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-288", many::large_288),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
@@ -306,7 +330,7 @@ pub fn cases_on(series: Series) -> Vec<Case> {
 
 /// Grouped by hook set, so that cases can share a `watch`.
 fn cases_of(machine: &Machine, series: Series) -> Vec<Case> {
-    let rules = series.map_rules();
+    let rules = MapRules::of(series, machine.kvm_build);
     let entries = || {
         TABLE
             .iter()

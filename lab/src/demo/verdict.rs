@@ -29,17 +29,21 @@ impl Verdict {
         let stale = findings.iter().find(|finding| finding.rule == Rule::LdrStale);
         let worst = findings.iter().map(|finding| finding.severity).max();
 
-        let comes = others == DeadCpus::Disabled || rules == MapRules::ConflictDisables;
-        let (subject, tool_as_expected) = match (others, rules) {
-            (DeadCpus::LeftEnabled, MapRules::Overwrite) => (
-                stolen,
-                stolen.is_some_and(|finding| finding.severity == Severity::Critical),
-            ),
+        let critical = |finding: &&&Finding| finding.severity == Severity::Critical;
+        let (comes, subject, tool_as_expected) = match (others, rules) {
+            (DeadCpus::LeftEnabled, MapRules::KeepDisabled | MapRules::Overwrite) => {
+                (false, stolen, stolen.as_ref().is_some_and(critical))
+            }
             (DeadCpus::LeftEnabled, MapRules::ConflictDisables) => {
                 let slow = |finding: &&&Finding| finding.severity == Severity::Warning && finding.effect.slow;
-                (stolen, stolen.as_ref().is_some_and(slow))
+                (true, stolen, stolen.as_ref().is_some_and(slow))
             }
-            (DeadCpus::Disabled, _) => (stale, stale.is_some() && worst <= Some(Severity::Notice)),
+            (DeadCpus::Disabled, MapRules::KeepDisabled) => {
+                (false, stale, stale.as_ref().is_some_and(critical))
+            }
+            (DeadCpus::Disabled, MapRules::Overwrite | MapRules::ConflictDisables) => {
+                (true, stale, stale.is_some() && worst <= Some(Severity::Notice))
+            }
         };
         let said = match subject {
             Some(finding) => format!("{}: {}", severity_word(finding.severity), finding.summary),

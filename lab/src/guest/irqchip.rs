@@ -12,6 +12,8 @@ pub enum Irqchip {
     Full,
     /// The local APICs alone.
     Split,
+    /// None: the VMM emulates even the local APICs.
+    Vmm,
 }
 
 impl Irqchip {
@@ -20,6 +22,7 @@ impl Irqchip {
         /// GSIs that KVM keeps for the pins of the VMM's IOAPIC.
         const PINS: u64 = 24;
         match self {
+            Self::Vmm => Ok(()),
             Self::Full => vm
                 .create_irq_chip()
                 .map_err(GuestError::kvm("KVM_CREATE_IRQCHIP")),

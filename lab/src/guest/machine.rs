@@ -118,7 +118,7 @@ impl Guest {
     pub fn route_messages(&self, messages: &[MsiRoute]) -> Result<(), GuestError> {
         let routing = match self.irqchip {
             Irqchip::Full => routing::pc_with(messages)?,
-            Irqchip::Split => routing::messages(messages)?,
+            Irqchip::Split | Irqchip::Vmm => routing::messages(messages)?,
         };
         self.vm
             .set_gsi_routing(&routing)

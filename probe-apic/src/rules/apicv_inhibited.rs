@@ -119,11 +119,14 @@ fn conflict<'a>(view: &View<'a>) -> Blamed<'a> {
             only(conflict.gave_up.register),
             format!("since {}", conflict.in_words(view)),
         ),
-        None => (
-            Vec::new(),
-            &[],
-            "for registers that have changed since".to_owned(),
-        ),
+        None if view.vm.rebuild().is_none() => {
+            let unknown = "since registers that cannot be named while the map rules are unknown";
+            (Vec::new(), &[], unknown.to_owned())
+        }
+        None => {
+            let gone = "since registers that have changed by now";
+            (Vec::new(), &[], gone.to_owned())
+        }
     }
 }
 

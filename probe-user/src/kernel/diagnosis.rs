@@ -90,6 +90,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Check> {
         types(facts),
     ];
     checks.extend(layout(facts));
+    checks.extend(routes(facts));
     checks.extend(symbols(facts));
     checks.push(hook_set(support));
     checks.push(limits(support));
@@ -247,6 +248,18 @@ fn layout(facts: &Facts<'_>) -> Option<Check> {
         Err(_) if matches!(facts.support.kvm, Kvm::NotLoaded | Kvm::Absent) => None,
         Err(obstacle) => Some(blocked("layout", obstacle)),
     }
+}
+
+/// Worth a word only where they cannot be read.
+fn routes(facts: &Facts<'_>) -> Option<Check> {
+    let unknown = facts.layout.is_ok_and(|resolved| !resolved.tells_routes());
+    unknown.then(|| {
+        degraded(
+            "msi-routes",
+            "the kernel's types do not tell where routes are kept: one that aims at a broken slot is not seen",
+            "name a BTF file made from this kernel's kvm module with `--btf`",
+        )
+    })
 }
 
 fn symbols(facts: &Facts<'_>) -> Vec<Check> {

@@ -98,6 +98,26 @@ pub struct Resolved {
     pub known_build: Option<&'static KnownBuild>,
 }
 
+impl Resolved {
+    /// Whether it is known where MSI routes are; otherwise none is read.
+    #[must_use]
+    pub fn tells_routes(&self) -> bool {
+        let layout = &self.layout;
+        let members = [
+            layout.kvm_irq_routing,
+            layout.routing_gsis,
+            layout.routing_map,
+            layout.route_link,
+            layout.route_gsi,
+            layout.route_type,
+            layout.route_address_lo,
+            layout.route_address_hi,
+            layout.route_data,
+        ];
+        !members.contains(&ABSENT)
+    }
+}
+
 /// How the kernel keeps what differs from one to another in meaning, not only in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoding {

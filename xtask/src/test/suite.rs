@@ -18,7 +18,7 @@ use lab_protocol::{Boot, CaseLine, Verdict, boot::PLAIN};
 
 use crate::{
     build::Binaries,
-    kernels::{Kernel, Series},
+    kernels::{self, Kernel, Series},
     lab::{Channels, Host, Input, Kvm, Session},
     paths, progress, tool,
 };
@@ -152,10 +152,11 @@ impl Suite {
                 told.borrow_mut().take(line, Instant::now());
             }),
         };
-        let series = self.kernel.series().name();
+        let kernel = kernels::with_kvm(self.kernel.clone(), self.boot.kvm_build)?;
+        let series = kernel.series().name();
         let session = Session {
             host: self.host(),
-            kernel: self.kernel.clone(),
+            kernel,
             binaries: binaries.clone(),
             argv: ["lab-case", "suite", "--kernel", series, "--boot", &self.boot.name]
                 .map(str::to_owned)
