@@ -17,7 +17,7 @@ use crate::cases::{Bench, Case};
 use crate::reap;
 
 /// No case may take longer, waiting included, on a machine that does other things too.
-const CASE_LIMIT: Duration = Duration::from_secs(240);
+const CASE_LIMIT: Duration = Duration::from_secs(400);
 
 /// Where results go: the lab's results channel, or stdout outside the lab.
 pub fn results() -> io::Result<Box<dyn Write>> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::OracleError;
 use super::build::build;
 use super::facts::{Receivers, Registers, settle};
-use super::judge::{self, Difference};
+use super::judge::{self, Difference, Subject};
 use super::round::Round;
 use super::state::State;
 use crate::contract::{Deliver, Vm};
@@ -36,12 +36,28 @@ pub(super) enum Depth {
         /// Any from 16 on.
         vector: u8,
     },
+    /// Then this round alone, once the VM has settled.
+    Further(Round),
 }
 
 impl Depth {
+    /// As much as shows a difference about `subject` that was found in this depth.
+    pub(super) fn showing(self, subject: Subject) -> Self {
+        match subject {
+            Subject::Registers | Subject::Map => self,
+            Subject::Receivers(Round::Logical)
+            | Subject::Architecture(Round::Logical)
+            | Subject::Verdict(Round::Logical) => Self::Plain,
+            Subject::Receivers(round) | Subject::Architecture(round) | Subject::Verdict(round) => {
+                Self::Further(round)
+            }
+        }
+    }
+
     const fn further_rounds(self) -> [Option<Round>; 4] {
         match self {
             Self::Plain => [None; 4],
+            Self::Further(round) => [Some(round), None, None, None],
             Self::Thorough { vector } => [
                 Some(Round::Physical),
                 Some(Round::LowestPriority(vector)),

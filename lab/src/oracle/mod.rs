@@ -132,7 +132,7 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError
         if outcome.mismatch.is_some() || rest.peek().is_none() {
             break;
         }
-        let depth = depth(batch_number);
+        let depth = plan.depth(batch_number);
         let batch = batch(&mut rest, depth, |(_, state)| state);
         let (numbers, states): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let trials = bench.try_all(&states, depth)?;
@@ -161,18 +161,6 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError
     Ok(outcome)
 }
 
-/// How much is tried of the states of a batch.
-fn depth(batch_number: u64) -> Depth {
-    const LEGAL_VECTORS: u64 = 240;
-    if batch_number.is_multiple_of(THOROUGH_EVERY) {
-        // Another remainder, and so another vCPU picked, for every thorough batch.
-        let vector = 16 + (49 * batch_number / THOROUGH_EVERY) % LEGAL_VECTORS;
-        Depth::Thorough { vector: vector as u8 }
-    } else {
-        Depth::Plain
-    }
-}
-
 impl Plan {
     /// Regressions and random states together.
     fn whole(&self) -> u64 {
@@ -194,6 +182,17 @@ impl Plan {
         }
     }
 
+    /// How much is tried of the states of a batch.
+    fn depth(&self, batch_number: u64) -> Depth {
+        const LEGAL_VECTORS: u64 = 240;
+        if self.planted || !batch_number.is_multiple_of(THOROUGH_EVERY) {
+            return Depth::Plain;
+        }
+        // Another remainder, and so another vCPU picked, for every thorough batch.
+        let vector = 16 + (49 * batch_number / THOROUGH_EVERY) % LEGAL_VECTORS;
+        Depth::Thorough { vector: vector as u8 }
+    }
+
     fn regression(number: u64) -> Option<&'static [Step]> {
         REGRESSIONS.get(usize::try_from(number).ok()?).copied()
     }
@@ -207,7 +206,7 @@ fn batch<T>(
 ) -> Vec<T> {
     let room = match depth {
         Depth::Plain => PLAIN_VCPUS,
-        Depth::Thorough { .. } => THOROUGH_VCPUS,
+        Depth::Thorough { .. } | Depth::Further(_) => THOROUGH_VCPUS,
     };
     let mut vcpus = 0;
     std::iter::from_fn(|| {
@@ -227,6 +226,7 @@ fn shrunk(
     difference: Difference,
 ) -> Result<Mismatch, OracleError> {
     let subject = difference.subject;
+    let depth = depth.showing(subject);
     let mut last = difference;
     let shrunk = shrink::shrink(found.clone(), |candidates| {
         let mut rest = candidates.iter().cloned().peekable();

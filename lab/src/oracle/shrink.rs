@@ -62,36 +62,36 @@ fn smaller(state: &State) -> Vec<State> {
     all
 }
 
-/// Without a half, a quarter, ... of the vCPUs, down to one.
+/// With, and without, a half of the vCPUs, a quarter, ... down to one.
 fn fewer_vcpus(state: &State) -> Vec<State> {
     let ids = state.vcpus();
-    sizes(ids.len())
-        .flat_map(|size| ids.chunks(size))
-        .map(|gone| state.without(gone))
-        .collect()
+    parts(&ids).map(|gone| state.without(&gone)).collect()
 }
 
-/// Without some steps that create no vCPU.
+/// With, and without, a part of the steps that create no vCPU.
 fn fewer_steps(state: &State) -> Vec<State> {
-    let steps: Vec<usize> = (0..state.0.len())
+    let places: Vec<usize> = (0..state.0.len())
         .filter(|&at| !matches!(state.0[at], Step::Create(_)))
         .collect();
-    let without = |gone: &[usize]| {
+    let without = |gone: Vec<usize>| {
         let left = state.0.iter().enumerate().filter(|(at, _)| !gone.contains(at));
         State(left.map(|(_, step)| *step).collect())
     };
-    sizes(steps.len())
-        .flat_map(|size| steps.chunks(size))
-        .map(without)
-        .collect()
+    parts(&places).map(without).collect()
 }
 
-/// `whole / 2`, `whole / 4`, ... 1.
-fn sizes(whole: usize) -> impl Iterator<Item = usize> {
-    std::iter::successors(Some(whole.div_ceil(2)), |size| {
+/// A half of `whole`, a quarter, ... down to one, each in every place, and what each leaves.
+fn parts<T: Copy + PartialEq>(whole: &[T]) -> impl Iterator<Item = Vec<T>> {
+    let sizes = std::iter::successors(Some(whole.len().div_ceil(2)), |size| {
         (*size > 1).then(|| size.div_ceil(2))
-    })
-    .filter(|size| *size > 0)
+    });
+    sizes
+        .filter(|size| *size > 0)
+        .flat_map(|size| whole.chunks(size))
+        .flat_map(|part| {
+            let rest = whole.iter().filter(|item| !part.contains(item));
+            [part.to_vec(), rest.copied().collect()]
+        })
 }
 
 /// With one step taken by the VMM instead of the guest, or with a plainer value.
