@@ -13,6 +13,7 @@ mod expect;
 mod ids;
 mod kdump;
 mod keep_disabled;
+mod machine;
 mod many;
 mod migration;
 mod old;

@@ -1,145 +1,18 @@
-//! Which cases there are, and which machine each of them needs: the one list that `lab-case` runs by and `cargo xtask
-//! test` boots by. What a case does is in the files by subject.
+//! Which cases there are, and which machines each of them runs on: the one list that `lab-case` runs by and `cargo xtask
+//! test` boots by. What a case does is in the files by subject, what a machine is in `machine`.
 
-use lab_protocol::{Boot, Journey, KvmBuild, Leg, Userland, boot::PLAIN};
+use lab_protocol::{Boot, Journey, Leg};
 
+use super::machine::{
+    AVIC, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE, TARGET,
+    TWO_CPUS, WITHOUT_KVM,
+};
 use super::{
     Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, ids, kdump,
     keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
-
-/// A machine that cases run on.
-#[derive(Debug, PartialEq, Eq)]
-struct Machine {
-    name: &'static str,
-    kernels: Kernels,
-    cpus: u8,
-    kvm_loaded: bool,
-    kvm_build: KvmBuild,
-    kvm_amd_parameters: &'static str,
-    userland: Userland,
-    kernel_arguments: &'static str,
-}
-
-/// The kernels of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kernels {
-    /// Every one of the matrix.
-    All,
-    /// This series and later ones.
-    From(Series),
-    /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
-    Only(Series),
-}
-
-const ORDINARY: Machine = Machine {
-    name: PLAIN,
-    kernels: Kernels::All,
-    cpus: 1,
-    kvm_loaded: true,
-    kvm_build: KvmBuild::Stock,
-    kvm_amd_parameters: "",
-    userland: Userland::Tiny,
-    kernel_arguments: "",
-};
-
-/// Two CPUs: hooks run beside the reader, not only before or after it. Guests' timing is unreliable there (one thread
-/// emulates both), so that only cases without deadlines of the guest's own run on it.
-const TWO_CPUS: Machine = Machine {
-    name: "x2",
-    kernels: Kernels::Only(Series::V6_12),
-    cpus: 2,
-    ..ORDINARY
-};
-
-const WITHOUT_KVM: Machine = Machine {
-    name: "no-kvm",
-    kernels: Kernels::Only(Series::V6_12),
-    kvm_loaded: false,
-    ..ORDINARY
-};
-
-const LOCKED_DOWN: Machine = Machine {
-    name: "lockdown",
-    kernels: Kernels::Only(Series::V6_1),
-    kernel_arguments: "lockdown=confidentiality",
-    ..ORDINARY
-};
-
-/// The KVM of 2019, built from the sources of 6.1: what ldrscope says of map rules that no kernel of the matrix has any more
-/// happens here.
-const KVM_OF_2019: Machine = Machine {
-    name: "2019",
-    kernels: Kernels::Only(Series::V6_1),
-    kvm_build: KvmBuild::KeepDisabled,
-    ..ORDINARY
-};
-
-/// KVM keeps the reasons that inhibit AVIC, though the emulated processor has none. Guests must not run there: nobody
-/// would trap their APIC writes. So its cases act by `KVM_SET_LAPIC` and the like alone. Before 6.0 kvm-amd could not be
-/// told to.
-const AVIC: Machine = Machine {
-    name: "avic",
-    kernels: Kernels::From(Series::V6_1),
-    kvm_amd_parameters: "avic=1 force_avic=1",
-    ..ORDINARY
-};
-
-/// A migration's hosts, in its order. They have QEMU from the outer machine.
-const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
-
-const SOURCE: Machine = Machine {
-    name: "migration-source",
-    kernels: Kernels::Only(Series::V6_1),
-    userland: Userland::Host,
-    ..ORDINARY
-};
-
-const TARGET: Machine = Machine {
-    name: "migration-target",
-    kernels: Kernels::Only(Series::V6_12),
-    ..SOURCE
-};
-
-const HOME: Machine = Machine {
-    name: "migration-home",
-    ..SOURCE
-};
-
-/// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-const MACHINES: [&Machine; 6] = [
-    &ORDINARY,
-    &TWO_CPUS,
-    &WITHOUT_KVM,
-    &LOCKED_DOWN,
-    &KVM_OF_2019,
-    &AVIC,
-];
-
-impl Machine {
-    fn boot(&self, series: Series) -> Boot {
-        Boot {
-            name: self.name.to_owned(),
-            cpus: self.cpus,
-            kvm_loaded: self.kvm_loaded,
-            kvm_build: self.kvm_build,
-            kvm_amd_parameters: self.kvm_amd_parameters.to_owned(),
-            userland: self.userland,
-            kernel_arguments: self.kernel_arguments.to_owned(),
-            cases: cases_of(self, series).into_iter().map(|case| case.name).collect(),
-        }
-    }
-
-    fn exists_on(&self, series: Series) -> bool {
-        match self.kernels {
-            Kernels::All => true,
-            Kernels::From(first) => series >= first,
-            Kernels::Only(only) => series == only,
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Under {
@@ -290,7 +163,7 @@ impl Case {
 pub fn boots_for(series: Series) -> Vec<Boot> {
     MACHINES
         .iter()
-        .map(|machine| machine.boot(series))
+        .map(|machine| boot(machine, series))
         .filter(|boot| !boot.cases.is_empty())
         .collect()
 }
@@ -300,7 +173,7 @@ pub fn journeys() -> Vec<Journey> {
     let leg = |machine: &&Machine| match machine.kernels {
         Kernels::Only(series) => Some(Leg {
             kernel: series.to_string(),
-            boot: machine.boot(series),
+            boot: boot(machine, series),
         }),
         Kernels::All | Kernels::From(_) => None,
     };
@@ -327,6 +200,15 @@ pub fn cases_on(series: Series) -> Vec<Case> {
         .chain(&MIGRATION)
         .flat_map(|machine| cases_of(machine, series))
         .collect()
+}
+
+fn boot(machine: &Machine, series: Series) -> Boot {
+    machine.boot(
+        cases_of(machine, series)
+            .into_iter()
+            .map(|case| case.name)
+            .collect(),
+    )
 }
 
 /// Grouped by hook set, so that cases can share a `watch`.
