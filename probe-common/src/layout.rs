@@ -165,21 +165,4 @@ impl Layout {
         route_data: 0,
         reserved: 0,
     };
-
-    /// Whether it says where everything about interrupt routes is: without one of these members none is read.
-    #[must_use]
-    pub fn has_routes(&self) -> bool {
-        let members = [
-            self.kvm_irq_routing,
-            self.routing_gsis,
-            self.routing_map,
-            self.route_link,
-            self.route_gsi,
-            self.route_type,
-            self.route_address_lo,
-            self.route_address_hi,
-            self.route_data,
-        ];
-        !members.contains(&ABSENT)
-    }
 }

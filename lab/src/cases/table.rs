@@ -260,6 +260,7 @@ const TABLE: &[Entry] = &[
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
     Entry::once("relay", migration::relay).on(&[&TARGET]),
     Entry::once("come-home", migration::come_home).on(&[&HOME]),
+    Entry::once("as-written", migration::as_written).on(&[&SOURCE]),
     Entry::once("foretells-a-change", migration::foretells_a_change).on(&[&SOURCE, &TARGET]),
     Entry::once("as-foretold", migration::as_foretold).on(&[&TARGET, &HOME]),
     Entry::once("as-at-first", migration::as_at_first).on(&[&HOME]),

@@ -9,7 +9,6 @@ use std::process;
 use probe_apic::{map_rules::MapRules, observation::VmSample, rebuild::rebuild};
 use probe_common::{
     decode::{Decoded, EnteredRoute, Kind},
-    layout::Layout,
     window::{PINS, Route},
 };
 
@@ -195,12 +194,12 @@ fn read_back(
         })?
         .filter(|reading| reading.steady && reading.linked() && reading.canary())
         .ok_or_else(|| disproved("the test VM could not be read back"))?;
-    check_wiring(&reading, &resolved.layout)?;
+    check_wiring(&reading, resolved)?;
     check_lapic(reading, &resolved.encoding, state)
 }
 
 /// The pins and routes of a canary.
-fn check_wiring(reading: &Reading, layout: &Layout) -> Result<(), Obstacle> {
+fn check_wiring(reading: &Reading, resolved: &Resolved) -> Result<(), Obstacle> {
     if reading.copy.has_pins == 1 && reading.copy.pins != [MASKED_PIN; PINS] {
         return Err(disproved("the test VM's IOAPIC is not as after a reset"));
     }
@@ -208,7 +207,7 @@ fn check_wiring(reading: &Reading, layout: &Layout) -> Result<(), Obstacle> {
         let words = [route.address_lo, route.address_hi, route.data];
         (route.gsi, route.kind, words) == (MESSAGE.gsi, MESSAGE.kind, MESSAGE.words)
     };
-    if layout.has_routes() && !matches!(reading.routes.as_slice(), [only] if is_message(only)) {
+    if resolved.tells_routes() && !matches!(reading.routes.as_slice(), [only] if is_message(only)) {
         return Err(disproved("the test VM's one interrupt route reads back wrong"));
     }
     Ok(())

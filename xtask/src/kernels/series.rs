@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// One series of the matrix: a mainline version `x.y` that a Debian suite ships.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Series {
-    /// bullseye: the oldest kernel that is claimed to be recognised.
+    /// bullseye: the oldest kernel that ldrscope observes; its kvm module has no BTF.
     V5_10,
     /// bookworm: map rules `overwrite`.
     V6_1,

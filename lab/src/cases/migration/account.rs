@@ -4,10 +4,13 @@
 use std::fmt::Debug;
 
 use super::record::{Account, Voice};
-use crate::cases::{CaseError, require};
+use super::travellers::Traveller;
+use crate::cases::{CaseError, CaseResult, require};
 use crate::contract::{
-    Aimed, Confidence, Delivery, Effect, Evidence, Finding, Map, MapMode, Rule, Severity, Slot, Vcpu, Vm,
+    Aimed, Confidence, Delivery, Effect, Evidence, Finding, Map, MapMode, Mode, Rule, Severity, Slot, Vcpu,
+    Vm,
 };
+use crate::guest::lapic::ldr;
 
 /// What ldrscope says of one guest.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +62,33 @@ impl GuestAccount {
         })
     }
 
+    /// That the vCPUs' registers are those of `traveller`'s table.
+    pub(super) fn hold_to(&self, traveller: &Traveller) -> CaseResult {
+        let name = traveller.identity.name;
+        let cpus = traveller.firmware.cpus;
+        require(self.vcpus.len() == cpus.len(), || {
+            format!(
+                "{name} should have {} vCPUs, has {}",
+                cpus.len(),
+                self.vcpus.len()
+            )
+        })?;
+        for (id, cpu) in (0..).zip(cpus) {
+            let (mode, ldr) = if cpu.x2apic {
+                (Mode::X2apic, x2apic_ldr(id))
+            } else {
+                (Mode::Xapic, ldr(cpu.logical_id))
+            };
+            let written = (mode, ldr, cpu.dfr, cpu.svr);
+            let found = self.vcpus.iter().find(|vcpu| vcpu.vcpu_id == id);
+            let found = found.map(|vcpu| (vcpu.mode, vcpu.ldr, vcpu.dfr, vcpu.svr));
+            require(found == Some(written), || {
+                format!("{name}: vCPU {id} should have {written:x?} (mode, LDR, DFR, SVR), has {found:x?}")
+            })?;
+        }
+        Ok(())
+    }
+
     /// What `found` has otherwise than `self`, one sentence a subject; empty if they are equal.
     pub(super) fn differences(&self, found: &Self) -> Vec<String> {
         let subjects = [
@@ -96,6 +126,11 @@ impl Judgement {
             evidence: finding.evidence.clone(),
         }
     }
+}
+
+/// The LDR that an x2APIC derives from its ID (SDM vol. 3, "Deriving Logical x2APIC ID from the Local x2APIC ID").
+const fn x2apic_ldr(id: u32) -> u32 {
+    (id >> 4) << 16 | 1 << (id & 15)
 }
 
 fn map_of(vm: &Vm, voice: Voice) -> Result<Option<Map>, CaseError> {
