@@ -100,7 +100,7 @@ impl fmt::Display for Outcome {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = |state: &State| format!("{} vCPUs and {} steps", state.vcpus().len(), state.0.len());
+        let size = |state: &State| format!("{} vCPU(s) and {} steps", state.vcpus().len(), state.0.len());
         writeln!(
             f,
             "oracle: MISMATCH in {}, shrunk from {} to {}",
