@@ -8,7 +8,7 @@ mod aims;
 mod canary;
 mod census;
 mod ingest;
-mod reading;
+pub mod reading;
 mod registry;
 mod routes;
 mod sample;
@@ -30,7 +30,7 @@ use self::registry::Registry;
 use crate::{
     bpf::{
         probe::{Probe, ProbeOptions},
-        window::Adopt,
+        window::{Adopt, Copies as _},
     },
     clock,
     kernel::{

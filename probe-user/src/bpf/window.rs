@@ -110,6 +110,34 @@ const COPY_VM: &str = "copy_vm";
 const COPY_ROUTES: &str = "copy_routes";
 const WALK_LIST: &str = "walk_list";
 
+/// A source of copies of VMs. What puts them together takes any, so that it can be tried on copies that no kernel
+/// would make.
+pub trait Copies {
+    /// Why a copy could not be made.
+    type Error;
+
+    /// Copies a VM: 64 vCPUs from `first_vcpu` on (a multiple of 64), 256 entries of the physical map from
+    /// `first_physical` on, everything else whole. `kvm` is the address of its `struct kvm`.
+    ///
+    /// # Errors
+    ///
+    /// Where no copy could be made; a VM that is not known is a copy that was not [`VmCopy::made`].
+    fn vm(
+        &mut self,
+        kvm: u64,
+        first_vcpu: u32,
+        first_physical: u32,
+        adopt: Adopt,
+    ) -> Result<Box<VmCopy>, Self::Error>;
+
+    /// Copies the routes of 256 GSIs of a VM from `first_gsi` on. `kvm` is the address of its `struct kvm`.
+    ///
+    /// # Errors
+    ///
+    /// Where no copy could be made.
+    fn routes(&mut self, kvm: u64, first_gsi: u32) -> Result<Box<RouteCopy>, Self::Error>;
+}
+
 /// Copies kernel state on demand.
 #[derive(Debug)]
 pub struct Copier {
@@ -117,20 +145,11 @@ pub struct Copier {
     window: WindowView,
 }
 
-impl Copier {
-    /// Takes over the loaded object, with [`PROGRAMS`] loaded, and the window they write.
-    #[must_use]
-    pub const fn new(ebpf: Ebpf, window: WindowView) -> Self {
-        Self { ebpf, window }
-    }
+/// Fails where the kernel refuses to run a program.
+impl Copies for Copier {
+    type Error = ProgramError;
 
-    /// Copies a VM: 64 vCPUs from `first_vcpu` on (a multiple of 64), 256 entries of the physical map from
-    /// `first_physical` on, everything else whole. `kvm` is the address of its `struct kvm`.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses to run the program.
-    pub fn vm(
+    fn vm(
         &mut self,
         kvm: u64,
         first_vcpu: u32,
@@ -142,14 +161,17 @@ impl Copier {
         Ok(self.window.vm())
     }
 
-    /// Copies the routes of 256 GSIs of a VM from `first_gsi` on. `kvm` is the address of its `struct kvm`.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses to run the program.
-    pub fn routes(&mut self, kvm: u64, first_gsi: u32) -> Result<Box<RouteCopy>, ProgramError> {
+    fn routes(&mut self, kvm: u64, first_gsi: u32) -> Result<Box<RouteCopy>, ProgramError> {
         self.run(COPY_ROUTES, &[kvm, first_gsi.into()])?;
         Ok(self.window.routes())
+    }
+}
+
+impl Copier {
+    /// Takes over the loaded object, with [`PROGRAMS`] loaded, and the window they write.
+    #[must_use]
+    pub const fn new(ebpf: Ebpf, window: WindowView) -> Self {
+        Self { ebpf, window }
     }
 
     /// Copies a stretch of KVM's list of VMs from `node` on; 0 is its head.

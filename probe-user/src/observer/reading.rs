@@ -2,11 +2,10 @@
 //!
 //! What the copies hold in the analysis' terms is [`super::sample`]'s business.
 
-use aya::programs::ProgramError;
 use probe_common::window::{PHYSICAL, Route, VCPUS, Vcpu, VmCopy};
 
 use super::routes;
-use crate::bpf::window::{Adopt, Copier};
+use crate::bpf::window::{Adopt, Copies};
 
 /// Reads of a VM that changes underfoot in one go.
 const ATTEMPTS: usize = 4;
@@ -14,7 +13,8 @@ const ATTEMPTS: usize = 4;
 const IMPOSSIBLE: usize = 1 << 16;
 
 /// A VM as read: its copies put together.
-pub(super) struct Reading {
+#[derive(Debug)]
+pub struct Reading {
     /// The first copy: everything but the vCPUs and the physical map, which may take several.
     pub(super) copy: Box<VmCopy>,
     /// All vCPUs, in order of creation.
@@ -29,10 +29,14 @@ pub(super) struct Reading {
 
 /// Reads the VM of that birth number, again while it changes underfoot. `None` where the address is no
 /// longer that VM's.
-pub(super) fn read(copier: &mut Copier, kvm: u64, generation: u64) -> Result<Option<Reading>, ProgramError> {
+///
+/// # Errors
+///
+/// The first copy that could not be made.
+pub fn read<C: Copies>(copies: &mut C, kvm: u64, generation: u64) -> Result<Option<Reading>, C::Error> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let Some(reading) = read_once(copier, kvm)? else {
+        let Some(reading) = read_once(copies, kvm)? else {
             return Ok(None);
         };
         if reading.copy.before.generation != generation {
@@ -47,8 +51,8 @@ pub(super) fn read(copier: &mut Copier, kvm: u64, generation: u64) -> Result<Opt
     Ok(last)
 }
 
-fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramError> {
-    let copy = copier.vm(kvm, 0, 0, Adopt::No)?;
+fn read_once<C: Copies>(copies: &mut C, kvm: u64) -> Result<Option<Reading>, C::Error> {
+    let copy = copies.vm(kvm, 0, 0, Adopt::No)?;
     if copy.made == 0 {
         return Ok(None);
     }
@@ -67,7 +71,7 @@ fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramEr
     while whole && (vcpus.len() < online || physical.len() < entries) {
         // Both stretches grow by whole windows until they are complete.
         let (first_vcpu, first_physical) = (vcpus.len().next_multiple_of(VCPUS), physical.len());
-        let more = copier.vm(kvm, first_vcpu as u32, first_physical as u32, Adopt::No)?;
+        let more = copies.vm(kvm, first_vcpu as u32, first_physical as u32, Adopt::No)?;
         last_stamp = more.after;
         whole = more.made == 1 && more.failed == 0 && more.before == copy.before;
         if !whole {
@@ -82,7 +86,7 @@ fn read_once(copier: &mut Copier, kvm: u64) -> Result<Option<Reading>, ProgramEr
     let routes = if userspace {
         Some(Vec::new())
     } else {
-        routes::read(copier, kvm, copy.before.generation)?
+        routes::read(copies, kvm, copy.before.generation)?
     };
     let sound = userspace || vcpus.iter().all(Vcpu::is_sound);
     // Clean: no register changed without a recalculation after it.

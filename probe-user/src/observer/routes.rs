@@ -2,25 +2,24 @@
 //!
 //! Which of them aim at a destination is [`super::aims`]' business.
 
-use aya::programs::ProgramError;
 use probe_common::window::{ROUTES, Route};
 
-use crate::bpf::window::Copier;
+use crate::bpf::window::Copies;
 
 /// More GSIs than KVM allows (`KVM_MAX_IRQ_ROUTES` is 4,096): a torn read.
 const IMPOSSIBLE: u32 = 1 << 16;
 
 /// The routes of the VM of that birth number, by ascending GSI. `None` where they were replaced while they were read.
-pub(super) fn read(
-    copier: &mut Copier,
+pub(super) fn read<C: Copies>(
+    copies: &mut C,
     kvm: u64,
     generation: u64,
-) -> Result<Option<Vec<Route>>, ProgramError> {
+) -> Result<Option<Vec<Route>>, C::Error> {
     let mut routes = Vec::new();
     let mut table = None;
     let mut first = 0;
     loop {
-        let copy = copier.routes(kvm, first)?;
+        let copy = copies.routes(kvm, first)?;
         let whole = copy.made == 1 && copy.failed == 0 && copy.generation == generation;
         if !whole || copy.gsis >= IMPOSSIBLE || *table.get_or_insert(copy.table) != copy.table {
             return Ok(None);

@@ -21,7 +21,8 @@ use crate::kernel::layout::{Encoding, MapModeKind};
 
 impl Reading {
     /// The reading in the analysis' terms.
-    pub(super) fn into_sample(self, at: BootTime, trigger: BootTime, encoding: &Encoding) -> VmSample {
+    #[must_use]
+    pub fn into_sample(self, at: BootTime, trigger: BootTime, encoding: &Encoding) -> VmSample {
         let irqchip = match self.copy.irqchip_mode {
             1 => Irqchip::Kernel,
             2 => Irqchip::Split,
