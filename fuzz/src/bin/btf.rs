@@ -1,0 +1,4 @@
+//! libFuzzer on [`fuzz::btf`].
+#![no_main]
+
+fuzz::libfuzzer_target!(fuzz::btf::TARGET);

@@ -1,0 +1,4 @@
+//! libFuzzer on [`fuzz::record`].
+#![no_main]
+
+fuzz::libfuzzer_target!(fuzz::record::TARGET);
