@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use crate::{paths, progress, setup, setup::BpfToolchain, tool};
 
 /// glibc rather than musl: rustup's stable has its std ready, and a static glibc binary runs on every host kernel.
-const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Where the object's bytes are when `probe-user` is compiled.
 const OBJECT_VARIABLE: &str = "LDRSCOPE_EBPF_OBJECT";

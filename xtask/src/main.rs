@@ -4,6 +4,7 @@
 
 mod build;
 mod demo;
+mod fuzz;
 mod kernels;
 mod lab;
 mod licences;
@@ -35,6 +36,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Show the 2019 kdump failure in the lab, guest and tool side by side
     Demo(demo::Arguments),
+    /// Fuzz the BTF reader, the records and the rules
+    Fuzz(fuzz::Arguments),
     /// Hold ldrscope against KVM itself, over random register states; ends with a count of mismatches
     Oracle(oracle::Arguments),
     /// Run lints, unit tests and the lab's suites; ends with `N passed, N failed`
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Kernels(arguments) => done(kernels::run(&arguments)),
         Command::Lab(arguments) => lab::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Lint => lint::run(),

@@ -109,6 +109,8 @@ pub(crate) const BUILD: &[Need] = &[C_COMPILER, STATIC_LIBC];
 pub(crate) const BPF_COMPILER: &[Need] = &[RUSTC, CARGO, BPF_CORE, CLIPPY, RUSTFMT];
 /// To install bpf-linker.
 pub(crate) const BPF_LINKER: &[Need] = &[C_COMPILER, CXX_COMPILER, LLVM, POLLY, LIBZSTD, ZLIB];
+/// To build libFuzzer, which is C++.
+pub(crate) const FUZZ: &[Need] = &[C_COMPILER, CXX_COMPILER];
 /// To list the tree's own files, which the tidy check reads.
 pub(crate) const LINTS: &[Need] = &[GIT];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
@@ -124,6 +126,7 @@ pub(crate) const ALL: &[Need] = &[
     KERNEL_COMPILER,
     PAHOLE,
     C_COMPILER,
+    CXX_COMPILER,
     STATIC_LIBC,
     GIT,
 ];

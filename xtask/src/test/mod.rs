@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold before a change is kept.
 //!
-//! Lints, unit tests, the build, then the suite of cases in the lab, for each kernel in the boots it lists ([`suite`]), and the
-//! journeys between kernels ([`journey`]), in [`lanes`] beside each other. A failed part does not stop the others unless they need it; the account at the end counts every check, unit test and case.
+//! Lints, unit tests, some seconds of fuzzing, the build, then the suite of cases in the lab, for each kernel in the boots it
+//! lists ([`suite`]), and the journeys between kernels ([`journey`]), in [`lanes`] beside each other. A failed part does not
+//! stop the others unless they need it; the account at the end counts every check, unit test and case.
 
 mod journey;
 mod lanes;
@@ -15,6 +16,7 @@ use anyhow::Result;
 use self::{lanes::Task, suite::Suite};
 use crate::{
     build::{self, Binaries, Profile},
+    fuzz,
     kernels::{self, Kernel, MATRIX, Series},
     lint, setup,
     tally::Tally,
@@ -26,7 +28,7 @@ pub(crate) struct Arguments {
     /// Run the lab's suite on these kernel series only, and the journeys that need no other
     #[arg(long, value_name = "SERIES", value_delimiter = ',')]
     kernel: Vec<Series>,
-    /// Run only the lab's suite, without lints and unit tests
+    /// Run only the lab's suite, without lints, unit tests and fuzzing
     #[arg(long)]
     lab_only: bool,
 }
@@ -40,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.lab_only {
         lint::checks(&mut tally, &toolchain, &linker);
         tally.count("unit tests", "cargo test", unit::run);
+        fuzz::checks(&mut tally);
     }
     let mut binaries = None;
     tally.check("build", "the compilers", || {
