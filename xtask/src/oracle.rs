@@ -25,12 +25,15 @@ pub(crate) struct Arguments {
     /// Build of KVM: the kernel's own, or `keep-disabled` with --kernel 6.1
     #[arg(long, value_name = "BUILD", default_value_t)]
     kvm: KvmBuild,
-    /// How many random states on each; 39063 are ten million pairs of a state and a destination
+    /// How many random states on each; 39063, or 7813 thoroughly, are ten million pairs of a state and a destination
     #[arg(long, default_value_t = 1000)]
     states: u64,
     /// Which states, as an earlier run printed it [default: others every time]
     #[arg(long)]
     seed: Option<Seed>,
+    /// Try every state with all kinds of destinations, not one batch in four
+    #[arg(long)]
+    thorough: bool,
     /// Put a fault into what KVM did, to see that it is found
     #[arg(long, hide = true)]
     plant: bool,
@@ -74,6 +77,7 @@ fn consult(series: Series, arguments: &Arguments, seed: Seed, binaries: &Binarie
         "--kvm".to_owned(),
         arguments.kvm.to_string(),
     ]);
+    argv.extend(arguments.thorough.then(|| "--thorough".to_owned()));
     argv.extend(arguments.plant.then(|| "--plant".to_owned()));
     let session = Session {
         host: Host::plain(series),

@@ -66,6 +66,9 @@ enum Verb {
         /// The build of KVM that this host runs
         #[arg(long, default_value_t)]
         kvm: KvmBuild,
+        /// Try every state with all kinds of destinations, not one batch in four
+        #[arg(long)]
+        thorough: bool,
         /// Put a fault into the facts, to see that it is found
         #[arg(long, hide = true)]
         plant: bool,
@@ -129,6 +132,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             states,
             seed,
             kvm,
+            thorough,
             plant,
         } => {
             allow_many_files()?;
@@ -136,6 +140,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 states,
                 seed,
                 rules: MapRules::of(Series::running()?, kvm),
+                thorough,
                 planted: plant,
             };
             let outcome = oracle::run(&plan, &mut io::stderr().lock())?;

@@ -43,6 +43,7 @@ fn plan(context: &Context) -> Plan {
         states: STATES,
         seed: SEED,
         rules: context.rules,
+        thorough: false,
         planted: false,
     }
 }

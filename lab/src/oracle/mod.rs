@@ -49,6 +49,8 @@ pub struct Plan {
     pub seed: Seed,
     /// The rules by which this host's KVM builds its maps.
     pub rules: MapRules,
+    /// Whether every state is tried thoroughly, not one batch in four: more pairs for each VM made.
+    pub thorough: bool,
     /// Whether to put a fault into the facts, to see that it is found.
     pub planted: bool,
 }
@@ -133,7 +135,8 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Outcome, OracleError
             break;
         }
         let depth = plan.depth(batch_number);
-        let batch = batch(&mut rest, depth, |(_, state)| state);
+        let room = if plan.thorough { PLAIN_VCPUS } else { room(depth) };
+        let batch = batch(&mut rest, room, |(_, state)| state);
         let (numbers, states): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let trials = bench.try_all(&states, depth)?;
         for ((number, state), trial) in numbers.into_iter().zip(states).zip(trials) {
@@ -185,11 +188,12 @@ impl Plan {
     /// How much is tried of the states of a batch.
     fn depth(&self, batch_number: u64) -> Depth {
         const LEGAL_VECTORS: u64 = 240;
-        if self.planted || !batch_number.is_multiple_of(THOROUGH_EVERY) {
+        let every = if self.thorough { 1 } else { THOROUGH_EVERY };
+        if self.planted || !batch_number.is_multiple_of(every) {
             return Depth::Plain;
         }
         // Another remainder, and so another vCPU picked, for every thorough batch.
-        let vector = 16 + (49 * batch_number / THOROUGH_EVERY) % LEGAL_VECTORS;
+        let vector = 16 + (49 * batch_number / every) % LEGAL_VECTORS;
         Depth::Thorough { vector: vector as u8 }
     }
 
@@ -198,16 +202,20 @@ impl Plan {
     }
 }
 
+/// How many vCPUs may stand side by side where states are tried so deep.
+const fn room(depth: Depth) -> usize {
+    match depth {
+        Depth::Plain => PLAIN_VCPUS,
+        Depth::Thorough { .. } | Depth::Further(_) => THOROUGH_VCPUS,
+    }
+}
+
 /// The next of `rest` that may stand side by side.
 fn batch<T>(
     rest: &mut Peekable<impl Iterator<Item = T>>,
-    depth: Depth,
+    room: usize,
     state: impl Fn(&T) -> &State,
 ) -> Vec<T> {
-    let room = match depth {
-        Depth::Plain => PLAIN_VCPUS,
-        Depth::Thorough { .. } | Depth::Further(_) => THOROUGH_VCPUS,
-    };
     let mut vcpus = 0;
     std::iter::from_fn(|| {
         let next = rest.next_if(|_| vcpus < room)?;
@@ -233,7 +241,7 @@ fn shrunk(
         let mut fails = Vec::with_capacity(candidates.len());
         // The first that fails is gone on with: later ones need no trial.
         while !fails.contains(&true) && rest.peek().is_some() {
-            for trial in bench.try_all(&batch(&mut rest, depth, |state| state), depth)? {
+            for trial in bench.try_all(&batch(&mut rest, room(depth), |state| state), depth)? {
                 match trial {
                     Trial::Differs(difference) if difference.subject == subject => {
                         if !fails.contains(&true) {
