@@ -88,7 +88,7 @@ pub struct HostFacts {
     /// `amd`, `intel` or `unknown`.
     pub kvm_vendor: String,
     /// The map rules that the kernel's types and the canary leave, likeliest first; the published maps of VMs may
-    /// leave fewer ([`probe_apic::host::Host::host_rules`]).
+    /// leave fewer ([`probe_apic::host::Host::map_rules`]).
     pub possible_rules: Vec<MapRules>,
     /// Whether the canary has shown them to hold.
     pub rules_proven: bool,
