@@ -1,7 +1,7 @@
 //! Makes a machine ready: the programs and libraries that building and the lab need.
 //!
-//! Every command calls the part that it needs ([`lab`], [`kernels`], [`kvm_build`], [`build`], [`fuzz`], [`lints`]), which
-//! only looks if all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a compiler for BPF is
+//! Every command calls the part that it needs ([`lab`], [`cases`], [`kernels`], [`kvm_build`], [`build`], [`fuzz`], [`lints`]),
+//! which only looks if all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a compiler for BPF is
 //! [`toolchain`]'s and providing bpf-linker [`linker`]'s.
 
 mod apt;
@@ -49,6 +49,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// What booting the lab needs.
 pub(crate) fn lab() -> Result<()> {
     provide(need::LAB)
+}
+
+/// What the lab's cases need beyond the lab.
+pub(crate) fn cases() -> Result<()> {
+    provide(need::CASES)
 }
 
 /// What fetching kernels needs.

@@ -14,6 +14,8 @@ pub(crate) struct Need {
     pub(crate) what: &'static str,
     /// The Debian package that has it.
     pub(crate) package: &'static str,
+    /// A service of that package, which nobody here wants to run.
+    pub(crate) service: Option<&'static str>,
     probe: Probe,
 }
 
@@ -29,6 +31,7 @@ const fn program(name: &'static str, package: &'static str) -> Need {
     Need {
         what: name,
         package,
+        service: None,
         probe: Probe::Program(name),
     }
 }
@@ -37,6 +40,7 @@ const fn file(what: &'static str, package: &'static str, places: &'static [&'sta
     Need {
         what,
         package,
+        service: None,
         probe: Probe::File(places),
     }
 }
@@ -46,6 +50,7 @@ const QEMU: Need = program("qemu-system-x86_64", "qemu-system-x86");
 const BUSYBOX: Need = Need {
     what: "a static busybox",
     package: "busybox-static",
+    service: None,
     probe: Probe::StaticBusybox,
 };
 const MODPROBE: Need = program("modprobe", "kmod");
@@ -97,8 +102,16 @@ const POLLY: Need = file(
 const LIBZSTD: Need = file("the zstd library", "libzstd-dev", &["/usr/include/zstd.h"]);
 const ZLIB: Need = file("the zlib library", "zlib1g-dev", &["/usr/include/zlib.h"]);
 
+const SYSTEMD: Need = file("systemd", "systemd", &["/lib/systemd/systemd"]);
+const PROMETHEUS: Need = Need {
+    service: Some("prometheus.service"),
+    ..program("prometheus", "prometheus")
+};
+
 /// To boot the lab.
 pub(crate) const LAB: &[Need] = &[QEMU, BUSYBOX];
+/// To run the lab's cases: what hosts of theirs have from this machine.
+pub(crate) const CASES: &[Need] = &[SYSTEMD, PROMETHEUS];
 /// To fetch and unpack kernels.
 pub(crate) const KERNELS: &[Need] = &[MODPROBE, XZ, ZSTD, DEBIAN_KEYS];
 /// To build KVM from its source.
@@ -117,6 +130,8 @@ pub(crate) const LINTS: &[Need] = &[GIT];
 pub(crate) const ALL: &[Need] = &[
     QEMU,
     BUSYBOX,
+    SYSTEMD,
+    PROMETHEUS,
     MODPROBE,
     XZ,
     ZSTD,

@@ -37,6 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut tally = Tally::default();
     setup::lab()?;
+    setup::cases()?;
     setup::lints()?;
     let (toolchain, linker) = setup::build()?;
     if !arguments.lab_only {
