@@ -27,6 +27,8 @@ pub(super) enum Kernels {
     From(Series),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
+    /// These two: of both map rules, and the oldest and newest that most hosts run.
+    Both(Series, Series),
 }
 
 pub(super) const ORDINARY: Machine = Machine {
@@ -82,6 +84,14 @@ pub(super) const AVIC: Machine = Machine {
     ..ORDINARY
 };
 
+/// A host as its operators have it: systemd is PID 1, and their tools are those of the outer machine.
+pub(super) const SYSTEMD: Machine = Machine {
+    name: "systemd",
+    kernels: Kernels::Both(Series::V6_1, Series::V7_3),
+    userland: Userland::Systemd,
+    ..ORDINARY
+};
+
 /// A migration's hosts, in its order. They have QEMU from the outer machine.
 pub(super) const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
 
@@ -104,13 +114,14 @@ pub(super) const HOME: Machine = Machine {
 };
 
 /// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-pub(super) const MACHINES: [&Machine; 6] = [
+pub(super) const MACHINES: [&Machine; 7] = [
     &ORDINARY,
     &TWO_CPUS,
     &WITHOUT_KVM,
     &LOCKED_DOWN,
     &KVM_OF_2019,
     &AVIC,
+    &SYSTEMD,
 ];
 
 impl Machine {
@@ -134,6 +145,7 @@ impl Machine {
             Kernels::All => true,
             Kernels::From(first) => series >= first,
             Kernels::Only(only) => series == only,
+            Kernels::Both(one, other) => series == one || series == other,
         }
     }
 }

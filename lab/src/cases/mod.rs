@@ -10,6 +10,7 @@ mod deliver;
 mod delivery;
 mod effects;
 mod expect;
+mod fleet;
 mod ids;
 mod kdump;
 mod keep_disabled;
@@ -45,6 +46,9 @@ pub enum CaseError {
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// systemd, its journal or Prometheus did, or did not show what was expected.
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::FleetError),
     /// The oracle could not do its work.
     #[error("oracle: {0}")]
     Oracle(#[from] crate::oracle::OracleError),

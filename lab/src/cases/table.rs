@@ -4,11 +4,11 @@
 use lab_protocol::{Boot, Journey, Leg};
 
 use super::machine::{
-    AVIC, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE, TARGET,
-    TWO_CPUS, WITHOUT_KVM,
+    AVIC, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE, SYSTEMD,
+    TARGET, TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, ids, kdump,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, fleet, ids, kdump,
     keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
@@ -129,6 +129,8 @@ const TABLE: &[Entry] = &[
     Entry::once("types-without-lapic", old::types_without_lapic).only_on(Series::V5_10),
     Entry::once("kvm-not-loaded", refusal::kvm_not_loaded).on(&[&WITHOUT_KVM]),
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
+    Entry::once("journal-reads-back", fleet::journal_reads_back).on(&[&SYSTEMD]),
+    Entry::once("prometheus-fires", fleet::prometheus_fires).on(&[&SYSTEMD]),
     // Each needs what the one before it left.
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
     Entry::once("relay", migration::relay).on(&[&TARGET]),
@@ -175,7 +177,7 @@ pub fn journeys() -> Vec<Journey> {
             kernel: series.to_string(),
             boot: boot(machine, series),
         }),
-        Kernels::All | Kernels::From(_) => None,
+        Kernels::All | Kernels::From(_) | Kernels::Both(..) => None,
     };
     vec![Journey {
         name: "migration".to_owned(),
@@ -261,7 +263,7 @@ mod tests {
         Series::V6_1,
         Series::V6_12,
         Series { major: 6, minor: 18 },
-        Series { major: 7, minor: 3 },
+        Series::V7_3,
     ];
 
     #[test]
