@@ -18,7 +18,7 @@ use probe_apic::{
     host::Host,
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation, Touch},
+    observation::{Lost, Observation, Touch, VmGone},
     rules::judge,
     tracker::Tracker,
     vm::Vm,
@@ -178,6 +178,14 @@ impl Engine {
             .values()
             .filter(|vm| self.filter.matches(vm))
             .count()
+    }
+
+    /// No VM is there any more, whether or not its end was seen: what was raised is cleared.
+    pub fn end(&mut self, now: BootTime) {
+        let vms: Vec<VmId> = self.identities.keys().copied().collect();
+        for vm in vms {
+            self.observe(&Observation::VmGone(VmGone { vm, at: now }), now);
+        }
     }
 
     fn observe(&mut self, observation: &Observation, now: BootTime) {

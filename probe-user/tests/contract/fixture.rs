@@ -55,7 +55,7 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
         kvm_vendor: "amd".to_owned(),
         possible_rules: vec![rules],
         rules_proven: true,
-        hooks: "cold",
+        precise: false,
         vector_hashing: Some(true),
     }
 }
