@@ -10,6 +10,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod daemon;
 pub mod engine;
 pub mod escape;
 pub mod exit;
