@@ -29,7 +29,7 @@ pub(crate) const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 pub(crate) struct Processes(HashMap<u32, Process>);
 
 impl Processes {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = |cmdline: String, comm: &str| Process {
             cmdline: cmdline.into_bytes(),
             comm: comm.to_owned(),

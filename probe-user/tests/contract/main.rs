@@ -6,4 +6,5 @@ mod command_line;
 mod engine;
 mod fixture;
 mod schema;
+mod tally;
 mod text;
