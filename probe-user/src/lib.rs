@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod daemon;
 pub mod engine;
 pub mod escape;
 pub mod exit;

@@ -1,9 +1,10 @@
 //! A fabricated host: VMs in given register states, reported as the observer would.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use ldrscope::{
     engine::{Engine, output::Output},
+    escape::is_unsafe,
     identity::{
         filter::VmFilter,
         process::{Process, ProcessSource},
@@ -177,4 +178,20 @@ pub(crate) fn words(outputs: &[Output]) -> Vec<String> {
         }
     };
     outputs.iter().map(word).collect()
+}
+
+/// Holds `text` against a golden file. `BLESS=1 cargo test -p probe-user` writes them anew.
+#[track_caller]
+pub(crate) fn golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contract/golden/{name}.txt"));
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} is not what it was; it is now:\n{text}");
+    assert!(
+        text.chars()
+            .all(|character| character == '\n' || !is_unsafe(character)),
+        "{name}"
+    );
 }
