@@ -6,5 +6,7 @@
 pub mod event_log;
 pub mod journal;
 pub mod limiter;
+pub mod metrics;
 #[cfg(test)]
 mod namespace;
+pub mod textfile;
