@@ -20,7 +20,7 @@ const RULES: MapRules = MapRules::Overwrite;
 
 fn precise() -> Engine {
     let facts = HostFacts {
-        hooks: "precise",
+        precise: true,
         ..facts(RULES)
     };
     Engine::new(facts, SETTLE, VmFilter::default(), Box::new(Processes::new()))
