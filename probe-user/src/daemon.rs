@@ -8,3 +8,4 @@ pub mod journal;
 pub mod limiter;
 #[cfg(test)]
 mod namespace;
+pub mod snapshots;
