@@ -8,4 +8,5 @@ pub mod journal;
 pub mod limiter;
 #[cfg(test)]
 mod namespace;
+pub mod notify;
 pub mod snapshots;
