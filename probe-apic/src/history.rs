@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    cause::{Cause, Register, Route, Task},
+    cause::{Cause, Register, Route, RouteCounts, Task},
     id::{BootTime, VcpuId},
     lapic::Lapic,
     observation::{Origin, Touch, Touched, VmSample},
@@ -34,6 +34,8 @@ pub struct History {
     /// ended whose vCPU has since written LDR again and is enabled. LDRs written before are suspected to be
     /// left over.
     generation: Option<BootTime>,
+    /// Changes of LDRs.
+    ldr_changes: RouteCounts,
 }
 
 /// When the VM is to be judged because of what a touch told.
@@ -57,6 +59,7 @@ impl History {
             sampled: None,
             recalculation: None,
             generation: None,
+            ldr_changes: RouteCounts::NONE,
         }
     }
 
@@ -104,13 +107,13 @@ impl History {
                     task: Some(task),
                     certain: false,
                 };
-                vcpu.entered(by, &lapic, late);
+                vcpu.entered(by, &lapic, late, &mut self.ldr_changes);
                 News::None
             }
             Touch::Recalculated => {
                 let by = vcpu.attribute(touched.at, task, &lapic);
                 let written_at = vcpu.ldr_written_at();
-                let step = vcpu.recalculated(&by, &lapic, late);
+                let step = vcpu.recalculated(&by, &lapic, late, &mut self.ldr_changes);
                 // A suspect that writes its LDR again, even the same value, is suspected no longer.
                 let stands_by_it = vcpu.ldr_written_at() != written_at && self.generation.is_some();
                 self.recalculation = Some(by);
@@ -146,7 +149,7 @@ impl History {
                 true => VcpuHistory::found(seen.id, sample.trigger, seen.lapic),
                 false => VcpuHistory::born(seen.id),
             });
-            renewals.extend(vcpu.sampled(&by, &seen.lapic));
+            renewals.extend(vcpu.sampled(&by, &seen.lapic, &mut self.ldr_changes));
         }
         for renewal in renewals {
             self.renewed(renewal);
@@ -176,6 +179,13 @@ impl History {
         };
         vcpu.ldr_written_at()
             .is_none_or(|written_at| written_at < generation)
+    }
+
+    /// Changes of the vCPUs' LDRs so far, each once and by the route known when it was first seen. What came and
+    /// went between two looks is not among them.
+    #[must_use]
+    pub const fn ldr_changes(&self) -> RouteCounts {
+        self.ldr_changes
     }
 
     /// The latest change of any of `registers` on any of `vcpus`. Among changes of the same moment the first

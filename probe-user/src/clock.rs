@@ -65,6 +65,16 @@ impl WallClock {
             .map_or(moment.clone(), |(_, time)| time.to_owned())
     }
 
+    /// When the host was booted, in seconds of Unix time.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds of this age are exact to a microsecond"
+    )]
+    pub fn unix_seconds_at_boot(&self) -> f64 {
+        self.offset as f64 / 1e9
+    }
+
     /// Saturates at the ends of what jiff can represent: a wall clock set to nonsense is no reason to fail.
     fn print(&self, at: BootTime, fraction_digits: u8) -> String {
         let wall = (i128::from(at.0) + self.offset)

@@ -6,7 +6,9 @@
 pub mod event_log;
 pub mod journal;
 pub mod limiter;
+pub mod metrics;
 #[cfg(test)]
 mod namespace;
 pub mod notify;
 pub mod snapshots;
+pub mod textfile;

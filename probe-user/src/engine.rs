@@ -7,6 +7,7 @@
 pub mod deliveries;
 pub mod output;
 mod pace;
+pub mod tally;
 mod trust;
 pub mod view;
 
@@ -14,11 +15,11 @@ use std::collections::BTreeMap;
 
 use probe_apic::{
     cause::Route,
-    finding::Confidence,
+    finding::{Confidence, Finding},
     host::Host,
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation, Touch},
+    observation::{Lost, Observation, Touch, VmGone},
     rules::judge,
     tracker::Tracker,
     vm::Vm,
@@ -27,6 +28,7 @@ use probe_apic::{
 use self::{
     output::{Event, Output, Status, StatusKind},
     pace::Pace,
+    tally::{Ledger, Tally},
     trust::Trust,
     view::{HostView, VmView},
 };
@@ -50,6 +52,7 @@ pub struct Engine {
     identities: BTreeMap<VmId, VmIdentity>,
     pace: Pace,
     trust: Trust,
+    ledger: Ledger,
     /// What is ready to be told.
     ready: Vec<Output>,
 }
@@ -64,6 +67,7 @@ impl Engine {
         processes: Box<dyn ProcessSource>,
     ) -> Self {
         let host = Host::new(facts.possible_rules.iter().copied());
+        let ledger = Ledger::new(facts.precise);
         Self {
             host: if facts.rules_proven { host.proven() } else { host },
             facts,
@@ -73,6 +77,7 @@ impl Engine {
             identities: BTreeMap::new(),
             pace: Pace::default(),
             trust: Trust::default(),
+            ledger,
             ready: Vec::new(),
         }
     }
@@ -87,6 +92,28 @@ impl Engine {
             },
             None => self,
         }
+    }
+
+    /// The same engine, but it counts on from `tally`: what an engine before it had counted, whose kvm module was
+    /// unloaded.
+    #[must_use]
+    pub fn with_tally(self, tally: Tally) -> Self {
+        Self {
+            ledger: self.ledger.counting_on(tally),
+            ..self
+        }
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        self.ledger.tally()
+    }
+
+    /// What was counted, for the engine that comes after this one.
+    #[must_use]
+    pub fn into_tally(self) -> Tally {
+        *self.ledger.tally()
     }
 
     /// Takes one report in.
@@ -132,12 +159,23 @@ impl Engine {
     /// The VMs that the filter lets pass, judged as they are at this moment.
     #[must_use]
     pub fn view(&self, now: BootTime) -> HostView<'_> {
+        self.view_with(now, judge)
+    }
+
+    /// The same VMs, each with the findings that have been told and not cleared: a VM that is being restored has none
+    /// that its events do not have.
+    #[must_use]
+    pub fn standing(&self, now: BootTime) -> HostView<'_> {
+        self.view_with(now, |vm| self.tracker.held(vm.id()).cloned().collect())
+    }
+
+    fn view_with(&self, now: BootTime, findings: impl Fn(&Vm) -> Vec<Finding>) -> HostView<'_> {
         let vms = self.host.vms().filter_map(|vm| {
             let identity = self.identities.get(&vm.id()).filter(|_| vm.sampled_yet())?;
             self.filter.matches(identity).then(|| VmView {
                 identity,
                 vm,
-                findings: judge(vm),
+                findings: findings(vm),
             })
         });
         HostView {
@@ -180,6 +218,14 @@ impl Engine {
             .count()
     }
 
+    /// No VM is there any more, whether or not its end was seen: what was raised is cleared.
+    pub fn end(&mut self, now: BootTime) {
+        let vms: Vec<VmId> = self.identities.keys().copied().collect();
+        for vm in vms {
+            self.observe(&Observation::VmGone(VmGone { vm, at: now }), now);
+        }
+    }
+
     fn observe(&mut self, observation: &Observation, now: BootTime) {
         if let Observation::VmSeen(seen) = observation {
             self.identities.entry(seen.vm).or_insert_with(VmIdentity::unknown);
@@ -189,6 +235,7 @@ impl Engine {
             if self.host.vm(&gone.vm).is_some_and(|vm| !vm.sampled_yet()));
         let rules = self.host.rules();
         let news = self.host.apply(observation);
+        self.ledger.observed(observation, &self.host);
         if self.host.rules() != rules {
             self.judge_all(now);
         }
@@ -286,6 +333,7 @@ impl Engine {
                 .get(&change.vm)
                 .cloned()
                 .unwrap_or_else(VmIdentity::unknown);
+            self.ledger.told(change.kind);
             self.ready.push(Output::Event(Box::new(Event { vm, change })));
         }
     }

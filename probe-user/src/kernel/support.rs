@@ -13,11 +13,18 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where those of the kvm module are.
 pub const KVM_BTF: &str = "/sys/kernel/btf/kvm";
 
-/// Tells one load of the kvm module from the next: the inode of its directory in sysfs, which is never used
-/// again. `None` where it is not loaded. Built into the kernel it never changes.
-#[must_use]
-pub fn kvm_instance() -> Option<u64> {
-    fs::metadata("/sys/module/kvm").ok().map(|module| module.ino())
+/// Tells one load of KVM's modules, common and vendor's, from the next: the inodes of their directories in sysfs, which are
+/// never used again. Of what is not loaded, or built into the kernel and bare of parameters, there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KvmInstance([Option<u64>; 3]);
+
+impl KvmInstance {
+    /// The present one.
+    #[must_use]
+    pub fn present() -> Self {
+        let inode = |module| fs::metadata(module).ok().map(|directory| directory.ino());
+        Self(["/sys/module/kvm", "/sys/module/kvm_amd", "/sys/module/kvm_intel"].map(inode))
+    }
 }
 
 /// What a host is and allows.

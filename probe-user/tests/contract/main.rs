@@ -4,6 +4,9 @@
 
 mod command_line;
 mod engine;
+mod exposition;
 mod fixture;
+mod metrics;
 mod schema;
+mod tally;
 mod text;

@@ -61,7 +61,7 @@ fn a_snapshot_of_the_host_is_written_whole_into_a_directory_that_is_made() {
         kvm_vendor: "amd".to_owned(),
         possible_rules: vec![MapRules::Overwrite],
         rules_proven: true,
-        hooks: "cold",
+        precise: false,
         vector_hashing: None,
     };
     let host = HostView {
