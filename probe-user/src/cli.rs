@@ -1,5 +1,6 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
+mod serve;
 mod shared;
 mod value;
 
@@ -8,13 +9,14 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done (also after SIGINT or SIGTERM, and when the reader closes the pipe)
-  2  wrong usage, or --vm names no VM
+  2  wrong usage or configuration, or --vm names no VM
   3  could not look; stderr says why as `error[word]: ...`, with a remedy";
 
 const NOT_MODELLED: &str = "\
@@ -76,6 +78,8 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Print for each destination which vCPUs should get an interrupt, and which do
     Deliver(Deliver),
+    /// Watch for good, as a daemon: journal, event log, metrics for Prometheus, snapshots
+    Serve(Box<Serve>),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
 }

@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod doctor;
 mod look;
+pub mod serve;
 pub mod snapshot;
 pub mod watch;
 
@@ -19,6 +20,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
+        Command::Serve(serve) => serve::run(serve),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
 }

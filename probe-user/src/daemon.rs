@@ -3,6 +3,7 @@
 //! One single-threaded loop feeds them all, so none may ever wait: what cannot be written at once is kept within bounds
 //! or lost, and what is lost is counted and said. Time comes in as an argument; nothing here asks for it.
 
+pub mod config;
 pub mod event_log;
 pub mod journal;
 pub mod limiter;

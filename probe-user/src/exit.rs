@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold, escape::escape_line, identity::filter::NoSuchVm, kernel::obstacle::Obstacle,
-    sink::OutputError,
+    command::deliver::Untold, daemon::config::ConfigError, escape::escape_line, identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle, sink::OutputError,
 };
 
 /// How a run ended.
@@ -15,7 +15,7 @@ use crate::{
 pub enum Exit {
     /// The job was done; also after SIGINT, SIGTERM, or a reader that closed the pipe.
     Done,
-    /// The command line was wrong, or names a VM that does not exist.
+    /// The command line or the configuration file was wrong, or names a VM that does not exist.
     Usage,
     /// ldrscope could not look, or could not tell what it saw.
     CouldNotLook,
@@ -65,6 +65,9 @@ fn judge(error: &anyhow::Error) -> (&str, &str, Exit) {
     for cause in error.chain() {
         if let Some(obstacle) = cause.downcast_ref::<Obstacle>() {
             return (obstacle.word(), obstacle.remedy(), Exit::CouldNotLook);
+        }
+        if let Some(config) = cause.downcast_ref::<ConfigError>() {
+            return ("config", config.remedy(), Exit::Usage);
         }
         if cause.is::<NoSuchVm>() {
             return (
