@@ -9,4 +9,6 @@ pub mod limiter;
 pub mod metrics;
 #[cfg(test)]
 mod namespace;
+pub mod notify;
+pub mod snapshots;
 pub mod textfile;
