@@ -1,5 +1,6 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
+mod check;
 mod shared;
 mod value;
 
@@ -8,6 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub use check::Check;
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
 
@@ -30,6 +32,7 @@ Examples:
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
+  sudo ldrscope check                        one line for Nagios, Icinga and the like
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
 ";
@@ -76,6 +79,8 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Print for each destination which vCPUs should get an interrupt, and which do
     Deliver(Deliver),
+    /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
+    Check(Check),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
 }

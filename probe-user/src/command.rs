@@ -1,5 +1,6 @@
 //! The verbs, one a file: each wires observer, engine and sinks together and owns nothing but that.
 
+pub mod check;
 pub mod deliver;
 pub mod doctor;
 mod look;
@@ -19,6 +20,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
+        Command::Check(check) => check::run(check),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
 }
