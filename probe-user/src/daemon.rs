@@ -4,6 +4,7 @@
 //! or lost, and what is lost is counted and said. Time comes in as an argument; nothing here asks for it.
 
 pub mod config;
+pub mod endpoint;
 pub mod event_log;
 pub mod journal;
 pub mod limiter;
