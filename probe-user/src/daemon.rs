@@ -6,11 +6,14 @@
 pub mod config;
 pub mod endpoint;
 pub mod event_log;
+pub mod exposition;
 pub mod journal;
 pub mod limiter;
 pub mod metrics;
 #[cfg(test)]
 mod namespace;
 pub mod notify;
+pub mod outlets;
 pub mod snapshots;
+pub mod station;
 pub mod textfile;

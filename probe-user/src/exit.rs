@@ -74,7 +74,7 @@ fn write_lines(err: &mut dyn Write, prefix: &str, text: &str) -> io::Result<()> 
     Ok(())
 }
 
-fn judge(error: &anyhow::Error) -> (&str, &str, Exit) {
+fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
     for cause in error.chain() {
         if let Some(obstacle) = cause.downcast_ref::<Obstacle>() {
             return (obstacle.word(), obstacle.remedy(), Exit::CouldNotLook);
