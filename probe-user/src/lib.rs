@@ -15,4 +15,5 @@ pub mod identity;
 pub mod kernel;
 pub mod logging;
 pub mod observer;
+pub mod privilege;
 pub mod sink;
