@@ -36,6 +36,8 @@ pub struct History {
     generation: Option<BootTime>,
     /// Changes of LDRs.
     ldr_changes: RouteCounts,
+    /// Touches were left out since the last sample.
+    gap: bool,
 }
 
 /// When the VM is to be judged because of what a touch told.
@@ -60,7 +62,13 @@ impl History {
             recalculation: None,
             generation: None,
             ldr_changes: RouteCounts::NONE,
+            gap: false,
         }
+    }
+
+    /// Touches were left out: until a sample shows what came of them, nothing is certain.
+    pub(crate) const fn skipped(&mut self) {
+        self.gap = true;
     }
 
     /// Takes in a touch.
@@ -94,6 +102,7 @@ impl History {
             _ => touched.recalculations < sampled,
         });
         let found = self.origin == Origin::Scan && self.sampled.is_none();
+        let gap = self.gap;
         let vcpu = self.vcpus.entry(id).or_insert_with(|| match found {
             true => VcpuHistory::found(id, touched.at, lapic),
             false => VcpuHistory::born(id),
@@ -111,7 +120,11 @@ impl History {
                 News::None
             }
             Touch::Recalculated => {
-                let by = vcpu.attribute(touched.at, task, &lapic);
+                let seen = vcpu.attribute(touched.at, task, &lapic);
+                let by = Attribution {
+                    certain: seen.certain && !gap,
+                    ..seen
+                };
                 let written_at = vcpu.ldr_written_at();
                 let step = vcpu.recalculated(&by, &lapic, late, &mut self.ldr_changes);
                 // A suspect that writes its LDR again, even the same value, is suspected no longer.
@@ -150,7 +163,11 @@ impl History {
                 false => VcpuHistory::born(seen.id),
             });
             renewals.extend(vcpu.sampled(&by, &seen.lapic, &mut self.ldr_changes));
+            if self.gap {
+                vcpu.begin_anew(&seen.lapic);
+            }
         }
+        self.gap = false;
         for renewal in renewals {
             self.renewed(renewal);
         }

@@ -99,6 +99,8 @@ pub struct Counts {
     pub records: u64,
     /// Records that found no room in it.
     pub dropped: u64,
+    /// Records that the kernel side left out, for a read of the VM was due anyway.
+    pub skipped: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
     /// VMs that the kernel side has no room for.
@@ -116,6 +118,7 @@ impl Counts {
         Self {
             records: self.records + other.records,
             dropped: self.dropped + other.dropped,
+            skipped: self.skipped + other.skipped,
             undecodable: self.undecodable + other.undecodable,
             untracked: self.untracked + other.untracked,
             scans: self.scans + other.scans,
@@ -236,6 +239,7 @@ impl Observer {
             out.push(Report::Dropped { records: lost });
             self.registry.doubt_all(clock::now());
         }
+        self.counts.skipped = self.access.counters.skipped().map_err(unreadable)?;
         let untracked = self.access.counters.untracked().map_err(unreadable)?;
         if untracked > self.counts.untracked {
             log::error!(

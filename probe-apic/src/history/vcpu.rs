@@ -186,6 +186,13 @@ impl VcpuHistory {
         }
     }
 
+    /// Touches were left out before the sample that shows `lapic`: what was seen of them goes with no later one.
+    pub(super) fn begin_anew(&mut self, lapic: &Lapic) {
+        self.trail = *lapic;
+        self.entered = None;
+        self.wrote = None;
+    }
+
     /// The registers as a sample shows them. Changes of LDR go into `counts`. Returns what [`LdrLife`] says of the step.
     pub(super) fn sampled(
         &mut self,

@@ -47,6 +47,7 @@ impl Access {
         let ring = RingBuf::try_from(Map::RingBuf(map(handles.ring)?)).map_err(unusable)?;
         let counters = Counters::new(
             Map::PerCpuArray(map(handles.dropped)?),
+            Map::PerCpuArray(map(handles.skipped)?),
             Map::PerCpuArray(map(handles.untracked)?),
         )
         .map_err(unusable)?;

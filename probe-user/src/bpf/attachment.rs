@@ -124,6 +124,7 @@ impl Attachment {
             ring: self.map("EVENTS")?,
             window: self.map("WINDOW")?,
             dropped: self.map("DROPPED")?,
+            skipped: self.map("SKIPPED")?,
             untracked: self.map("UNTRACKED")?,
             copiers: [self.program(vm)?, self.program(routes)?, self.program(list)?],
             hooks: self

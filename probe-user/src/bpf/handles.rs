@@ -12,6 +12,8 @@ pub struct Handles {
     pub window: OwnedFd,
     /// Events that found no room in the ring, per CPU.
     pub dropped: OwnedFd,
+    /// Events that were left out, per CPU.
+    pub skipped: OwnedFd,
     /// VMs that found no room in the table, per CPU.
     pub untracked: OwnedFd,
     /// The programs that fill the window, in the order of [`super::window::PROGRAMS`].
@@ -22,7 +24,7 @@ pub struct Handles {
 
 impl Handles {
     /// Descriptors beside those of the hooks.
-    pub const FIXED: usize = 7;
+    pub const FIXED: usize = 8;
 
     /// All descriptors in their order.
     #[must_use]
@@ -32,6 +34,7 @@ impl Handles {
             &self.ring,
             &self.window,
             &self.dropped,
+            &self.skipped,
             &self.untracked,
             vm,
             routes,
@@ -54,6 +57,7 @@ impl Handles {
             ring: next()?,
             window: next()?,
             dropped: next()?,
+            skipped: next()?,
             untracked: next()?,
             copiers: [next()?, next()?, next()?],
             hooks: hooks.iter().copied().zip(descriptors).collect(),
