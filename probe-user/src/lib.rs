@@ -2,7 +2,8 @@
 //!
 //! Flow: [`observer`] (eBPF, scan) -> reports -> [`engine`] (the analysis of `probe-apic`, identities) ->
 //! outputs -> [`sink`]. The verbs in [`command`] wire the ends together and own all policy of the command
-//! line. Only `sink` formats or serializes; only `kernel` knows versions, symbols and what a host forbids.
+//! line. Only `sink` formats or serializes; only `kernel` knows versions, symbols and what a host forbids. What a
+//! process needs no more it gives up in [`privilege`].
 
 pub mod bpf;
 pub mod cli;
