@@ -22,6 +22,7 @@ mod oracle;
 mod process;
 mod quiet;
 mod refusal;
+mod rights;
 mod routes;
 mod rules;
 mod table;
