@@ -8,6 +8,7 @@ pub mod cmdline;
 pub mod filter;
 pub mod finding_id;
 pub mod process;
+pub mod text;
 
 use self::process::{Process, ProcessSource};
 
@@ -18,7 +19,7 @@ pub struct VmIdentity {
     pub name: String,
     /// Canonical lower-case UUID, where the VMM was given one.
     pub uuid: Option<String>,
-    /// `qemu`, `firecracker`, or the comm of the process.
+    /// `qemu`, `firecracker`, `cloud-hypervisor`, `crosvm`, `kvmtool`, or the comm of the process.
     pub vmm: String,
     /// Process id in the initial pid namespace; `None` only until the owner has been reported.
     pub pid: Option<u32>,
@@ -62,7 +63,7 @@ impl VmIdentity {
     }
 
     fn of(pid: u32, discriminator: String, process: &Process) -> Self {
-        let words = cmdline::parse(&process.cmdline, &process.comm);
+        let words = cmdline::parse(&process.cmdline, &process.comm, None);
         let comm = Some(&process.comm).filter(|comm| !comm.is_empty());
         Self {
             name: words

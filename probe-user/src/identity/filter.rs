@@ -1,6 +1,6 @@
 //! `--vm NAME|UUID|PID`: which VMs are meant.
 
-use super::{VmIdentity, cmdline::canonical_uuid};
+use super::{VmIdentity, text::canonical_uuid};
 use std::collections::BTreeSet;
 
 use crate::escape::escape_line;
