@@ -4,9 +4,11 @@
 //! ([`cmdline`], [`process`]) is pure and takes hostile bytes; reading `/proc` is a thin edge behind
 //! [`ProcessSource`]. What was once known about a VM is kept when its process is gone.
 
+pub mod cgroup;
 pub mod cmdline;
 pub mod filter;
 pub mod finding_id;
+pub mod libvirt;
 pub mod process;
 pub mod text;
 
