@@ -9,7 +9,7 @@ use super::machine::{
 };
 use super::{
     Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, ids, kdump,
-    keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
+    keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -121,6 +121,8 @@ const TABLE: &[Entry] = &[
     Entry::once("large-288", many::large_288),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
     Entry::once("no-vm", quiet::no_vm),
+    Entry::once("names-of-managers", naming::managers),
+    Entry::once("hostile-names", naming::hostile),
     Entry::once("not-root", refusal::not_root),
     Entry::once("pid-namespace", refusal::pid_namespace),
     Entry::once("foreign-types", refusal::foreign_types),
