@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, fstat, open, openat},
+    fs::{CWD, FileType, Mode, OFlags, fstat, openat},
     io::Errno,
 };
 
@@ -115,7 +115,7 @@ impl Task {
 /// Reads a file that nobody but its owner should have put there: no link, no pipe to wait at.
 fn regular_file(path: &str) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = open(path, flags, Mode::empty())?;
+    let file = openat(CWD, path, flags, Mode::empty())?;
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL.into());
     }
