@@ -17,6 +17,7 @@ mod keep_disabled;
 mod machine;
 mod many;
 mod migration;
+mod naming;
 mod old;
 mod oracle;
 mod process;

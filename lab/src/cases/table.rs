@@ -8,7 +8,8 @@ use super::machine::{
     TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, ids, kdump, keep_disabled, many, migration, old, oracle, process, quiet, refusal, rights, routes, rules,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, ids, kdump,
+    keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -123,6 +124,8 @@ const TABLE: &[Entry] = &[
     Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("check-not-root", check::not_root),
     Entry::once("check-without-kvm", check::without_kvm).on(&[&WITHOUT_KVM]),
+    Entry::once("names-of-managers", naming::managers),
+    Entry::once("hostile-names", naming::hostile),
     Entry::once("not-root", refusal::not_root),
     Entry::once("rights-none", rights::none),
     Entry::once("rights-of-the-unit", rights::of_the_unit),
