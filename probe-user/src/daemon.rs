@@ -11,5 +11,6 @@ pub mod metrics;
 #[cfg(test)]
 mod namespace;
 pub mod notify;
+pub mod outputs;
 pub mod snapshots;
 pub mod textfile;

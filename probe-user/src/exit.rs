@@ -6,8 +6,12 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold, daemon::config::ConfigError, escape::escape_line, identity::filter::NoSuchVm,
-    kernel::obstacle::Obstacle, sink::OutputError,
+    command::deliver::Untold,
+    daemon::{config::ConfigError, outputs::OutputsError},
+    escape::escape_line,
+    identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle,
+    sink::OutputError,
 };
 
 /// How a run ended.
@@ -68,6 +72,13 @@ fn judge(error: &anyhow::Error) -> (&str, &str, Exit) {
         }
         if let Some(config) = cause.downcast_ref::<ConfigError>() {
             return ("config", config.remedy(), Exit::Usage);
+        }
+        if cause.is::<OutputsError>() {
+            return (
+                "output",
+                "see that it can be written, or leave it out",
+                Exit::CouldNotLook,
+            );
         }
         if cause.is::<NoSuchVm>() {
             return (

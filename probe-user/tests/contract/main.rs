@@ -7,6 +7,7 @@ mod engine;
 mod exposition;
 mod fixture;
 mod metrics;
+mod outputs;
 mod schema;
 mod tally;
 mod text;
