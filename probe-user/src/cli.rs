@@ -1,5 +1,6 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
+mod check;
 mod serve;
 mod shared;
 mod value;
@@ -9,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub use check::Check;
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
@@ -32,6 +34,7 @@ Examples:
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
+  sudo ldrscope check                        one line for Nagios, Icinga and the like
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
 ";
@@ -80,6 +83,8 @@ pub enum Command {
     Deliver(Deliver),
     /// Watch for good, as a daemon: journal, event log, metrics for Prometheus, snapshots
     Serve(Box<Serve>),
+    /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
+    Check(Check),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
 }

@@ -1,5 +1,6 @@
 //! The verbs, one a file: each wires observer, engine and sinks together and owns nothing but that.
 
+pub mod check;
 pub mod deliver;
 pub mod doctor;
 mod look;
@@ -21,6 +22,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
         Command::Serve(serve) => serve::run(serve),
+        Command::Check(check) => check::run(check),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
 }

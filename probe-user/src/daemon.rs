@@ -4,13 +4,16 @@
 //! or lost, and what is lost is counted and said. Time comes in as an argument; nothing here asks for it.
 
 pub mod config;
+pub mod endpoint;
 pub mod event_log;
+pub mod exposition;
 pub mod journal;
 pub mod limiter;
 pub mod metrics;
 #[cfg(test)]
 mod namespace;
 pub mod notify;
-pub mod outputs;
+pub mod outlets;
 pub mod snapshots;
+pub mod station;
 pub mod textfile;

@@ -5,6 +5,7 @@
 //! by [`trust`]; which VMs need another read, by [`pace`].
 
 pub mod deliveries;
+pub mod health;
 pub mod output;
 mod pace;
 pub mod tally;

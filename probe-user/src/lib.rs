@@ -19,4 +19,5 @@ pub mod kernel;
 pub mod live;
 pub mod logging;
 pub mod observer;
+pub mod privilege;
 pub mod sink;

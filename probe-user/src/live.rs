@@ -22,12 +22,12 @@ use tokio::{
 };
 
 pub use self::station::{Flow, Scene, Station};
-pub(crate) use self::stop::catch;
 use self::{session::Session, stop::Stop};
+pub(crate) use self::{session::until, stop::catch};
 use crate::{
     broker::{Broker, Handover},
     clock,
-    engine::Engine,
+    engine::{Engine, tally::Tally},
     identity::filter::VmFilter,
     kernel::{obstacle::Obstacle, support::KvmInstance},
     observer::Counts,
@@ -78,6 +78,7 @@ pub async fn run<S: Station>(broker: Broker, options: LiveOptions, station: &mut
         stop: Stop::new()?,
         options,
         past: Counts::default(),
+        tally: Tally::default(),
         attachments: 0,
         phase: Phase::Opening(Closed {
             instance: KvmInstance::present(),
@@ -96,6 +97,8 @@ struct Live {
     options: LiveOptions,
     /// Of the observers before the present one.
     past: Counts,
+    /// Of the engines before the present one.
+    tally: Tally,
     attachments: u64,
     phase: Phase,
 }
@@ -173,7 +176,7 @@ impl Live {
         let Phase::Opening(closed) = &self.phase else {
             return Ok(());
         };
-        let mut session = Session::new(handover, &self.options, closed.instance)?;
+        let mut session = Session::new(handover, &self.options, closed.instance, self.tally)?;
         session.take_in_all()?;
         if self.attachments == 0 && self.options.must_match {
             session.engine.check_filter()?;
@@ -219,6 +222,8 @@ impl Live {
     fn unloaded<S: Station>(&mut self, station: &mut S) -> Result<()> {
         log::warn!("the kvm module was unloaded or loaded anew; watching again once it is there");
         self.end_session(station, Engine::end)?;
+        let Scene { counts, tally, .. } = self.scene();
+        (self.past, self.tally) = (counts, tally);
         self.broker.close()?;
         self.phase = Phase::Closed(Closed {
             obstacle: Some(Obstacle::KvmNotLoaded),
@@ -241,12 +246,13 @@ impl Live {
         close(&mut session.engine, clock::now());
         let outputs = session.engine.poll(clock::now());
         station.tell(outputs, &self.scene())?;
-        self.past = self.scene().counts;
         Ok(())
     }
 
     fn finish<S: Station>(mut self, station: &mut S) -> Result<()> {
-        self.end_session(station, |_, _| ())
+        self.end_session(station, |_, _| ())?;
+        station.ended(&self.scene());
+        Ok(())
     }
 
     fn scene(&self) -> Scene<'_> {
@@ -255,9 +261,11 @@ impl Live {
             Phase::Observing(session) => (Some(session), None),
         };
         let observer = session.map(|session| &session.observer);
+        let engine = session.map(|session| &session.engine);
         Scene {
-            engine: session.map(|session| &session.engine),
+            engine,
             obstacle,
+            tally: engine.map_or(self.tally, |engine| *engine.tally()),
             attachments: self.attachments,
             counts: observer.map_or(self.past, |observer| self.past.plus(observer.counts())),
             observer,

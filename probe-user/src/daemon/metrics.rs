@@ -14,7 +14,11 @@ use std::collections::BTreeMap;
 use prometheus::TextEncoder;
 
 use self::{family::Family, process::ProcessStats};
-use crate::engine::{tally::Tally, view::HostView};
+use crate::{
+    bpf::access::ProgramRuns,
+    engine::{tally::Tally, view::HostView},
+    observer::Counts,
+};
 
 /// The content type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,63 +35,18 @@ pub struct Telemetry<'a> {
     pub vcpu_metrics: bool,
     /// What the engine counted.
     pub tally: &'a Tally,
-    /// What the observer counted.
-    pub observer: ObserverCounters,
-    /// The kernel-side programs' own cost; empty where the kernel is not asked to measure it.
-    pub programs: &'a [ProgramCost],
+    /// What observing took and what it missed, since the start.
+    pub counts: Counts,
+    /// Times that the hooks were attached.
+    pub attachments: u64,
+    /// The kernel-side programs' own cost; all zero where the kernel is not asked to measure it.
+    pub programs: &'a [ProgramRuns],
     /// What became of what was to be written.
     pub outputs: &'a OutputCounters,
     /// What became of those who asked over HTTP.
     pub http: &'a HttpCounters,
     /// What this process uses of the host; `None` where `/proc` cannot be read.
     pub process: Option<ProcessStats>,
-}
-
-/// What observing took and what it missed, since the start of ldrscope. An observer that is opened anew counts from
-/// zero: its counts are to be added to those before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ObserverCounters {
-    /// Records taken from the ring.
-    pub records: u64,
-    /// Records that found no room in the ring.
-    pub dropped: u64,
-    /// Records that could not be decoded.
-    pub undecodable: u64,
-    /// Walks of KVM's list of VMs.
-    pub rescans: u64,
-    /// Reads of a VM's state.
-    pub vm_reads: u64,
-    /// Times that the hooks were attached.
-    pub attachments: u64,
-    /// VMs that are not observed because the kernel side's table is full.
-    pub untracked_vms: u64,
-}
-
-impl ObserverCounters {
-    /// These and those of the observer that came after.
-    #[must_use]
-    pub const fn plus(self, after: Self) -> Self {
-        Self {
-            records: self.records.saturating_add(after.records),
-            dropped: self.dropped.saturating_add(after.dropped),
-            undecodable: self.undecodable.saturating_add(after.undecodable),
-            rescans: self.rescans.saturating_add(after.rescans),
-            vm_reads: self.vm_reads.saturating_add(after.vm_reads),
-            attachments: self.attachments.saturating_add(after.attachments),
-            untracked_vms: self.untracked_vms.saturating_add(after.untracked_vms),
-        }
-    }
-}
-
-/// What one kernel-side program cost since it was loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgramCost {
-    /// Its name.
-    pub program: String,
-    /// How often it ran.
-    pub runs: u64,
-    /// How long in all, in nanoseconds.
-    pub run_nanos: u64,
 }
 
 /// What became of what was to be written.

@@ -18,7 +18,7 @@ use super::{Event, KVM_POLL, LiveOptions, readiness};
 use crate::{
     broker::Handover,
     clock,
-    engine::Engine,
+    engine::{Engine, tally::Tally},
     identity::process::ProcFs,
     kernel::{obstacle::Obstacle, support::KvmInstance},
     observer::{Backlog, Observer, Report},
@@ -53,6 +53,7 @@ impl Session {
         handover: Handover,
         options: &LiveOptions,
         instance: KvmInstance,
+        tally: Tally,
     ) -> Result<Self, Obstacle> {
         let Handover {
             access,
@@ -66,7 +67,8 @@ impl Session {
             settle,
             options.filter.clone(),
             Box::new(ProcFs),
-        );
+        )
+        .with_tally(tally);
         let ring = readiness::watch(observer.fd(), Interest::READABLE)
             .map_err(|source| Obstacle::internal("waiting for the ring buffer", source))?;
         let mut module_look = interval(KVM_POLL);
@@ -169,7 +171,7 @@ impl Session {
 }
 
 /// Sleeps until a moment of the boot clock; for ever without one.
-async fn until(due: Option<BootTime>) {
+pub(crate) async fn until(due: Option<BootTime>) {
     match due {
         Some(due) => sleep(Duration::from_nanos(due.since(clock::now()))).await,
         None => pending().await,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     bpf::access::ProgramRuns,
-    engine::{Engine, output::Output},
+    engine::{Engine, output::Output, tally::Tally},
     kernel::obstacle::Obstacle,
     observer::{Counts, Observer},
 };
@@ -40,6 +40,11 @@ pub trait Station {
         Ok(())
     }
 
+    /// The loop ends: all that is left to say was told.
+    fn ended(&mut self, scene: &Scene<'_>) {
+        let _ = scene;
+    }
+
     /// It ended, to begin again when it can; the scene says what stands in the way.
     fn interrupted(&mut self, scene: &Scene<'_>) {
         let _ = scene;
@@ -65,6 +70,8 @@ pub struct Scene<'a> {
     pub attachments: u64,
     /// What was done and missed since the start.
     pub counts: Counts,
+    /// What the engine counted since then.
+    pub tally: Tally,
     pub(super) observer: Option<&'a Observer>,
 }
 

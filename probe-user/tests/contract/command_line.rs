@@ -6,13 +6,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-fn ldrscope(arguments: &[&str]) -> Command {
+pub(crate) fn ldrscope(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ldrscope"));
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
         status,
         stdout,

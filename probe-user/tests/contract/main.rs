@@ -2,6 +2,7 @@
 //! schemas, the text against golden files, the exit codes. Needs no kernel and no privileges.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod check;
 mod command_line;
 mod engine;
 mod exposition;

@@ -1,11 +1,14 @@
 //! The text that Prometheus gets: against a golden file, against `promtool`, and with hostile names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use ldrscope::{
+    bpf::access::ProgramRuns,
     daemon::metrics::{
-        HttpCounters, ObserverCounters, OutputCounters, ProgramCost, Telemetry, process::ProcessStats,
-        render, render_textfile,
+        HttpCounters, OutputCounters, Telemetry, process::ProcessStats, render, render_textfile,
     },
     engine::{Engine, tally::Tally},
     escape::is_unsafe,
@@ -13,7 +16,7 @@ use ldrscope::{
         filter::VmFilter,
         process::{Process, ProcessSource},
     },
-    observer::Report,
+    observer::{Counts, Report},
 };
 use probe_apic::{
     id::BootTime,
@@ -83,7 +86,7 @@ const CONTRACT: &[(&str, &str, &[&str])] = &[
 
 /// What does not come from the engine.
 struct Rest {
-    programs: Vec<ProgramCost>,
+    programs: Vec<ProgramRuns>,
     outputs: OutputCounters,
     http: HttpCounters,
     process: Option<ProcessStats>,
@@ -92,10 +95,10 @@ struct Rest {
 /// Everything that can be shown.
 fn full() -> Rest {
     Rest {
-        programs: vec![ProgramCost {
-            program: "marker".to_owned(),
+        programs: vec![ProgramRuns {
+            program: "recalculated",
             runs: 12,
-            run_nanos: 3_500,
+            time: Duration::from_nanos(3_500),
         }],
         outputs: OutputCounters {
             suppressed_lines: 3,
@@ -134,15 +137,16 @@ fn rendered(engine: &Engine, rest: &Rest, vcpu_metrics: bool) -> String {
         host: Some(&host),
         vcpu_metrics,
         tally: engine.tally(),
-        observer: ObserverCounters {
+        counts: Counts {
             records: 1_000,
             dropped: 7,
+            skipped: 300,
             undecodable: 0,
-            rescans: 2,
-            vm_reads: 40,
-            attachments: 1,
-            untracked_vms: 0,
+            untracked: 0,
+            scans: 2,
+            reads: 40,
         },
+        attachments: 1,
         programs: &rest.programs,
         outputs: &rest.outputs,
         http: &rest.http,
@@ -216,7 +220,8 @@ fn without_kvm_it_is_down_and_goes_on_counting() {
         host: None,
         vcpu_metrics: true,
         tally: &Tally::default(),
-        observer: ObserverCounters::default(),
+        counts: Counts::default(),
+        attachments: 0,
         programs: &[],
         outputs: &rest.outputs,
         http: &rest.http,
@@ -242,7 +247,8 @@ fn a_textfile_holds_nothing_that_node_exporter_has_itself() {
         host: Some(&host),
         vcpu_metrics: false,
         tally: engine.tally(),
-        observer: ObserverCounters::default(),
+        counts: Counts::default(),
+        attachments: 0,
         programs: &[],
         outputs: &rest.outputs,
         http: &rest.http,

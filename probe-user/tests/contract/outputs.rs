@@ -1,21 +1,17 @@
-//! The engine and the daemon's outputs together: a guest that flaps as fast as it can, beside one that does not.
+//! The engine, the limit and the event log together: a guest that flaps as fast as it can, beside one that does not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
 };
 
-use clap::Parser as _;
 use ldrscope::{
-    cli::{Cli, Command},
     clock::WallClock,
     daemon::{
-        config::{Settings, Surroundings},
-        outputs::Outputs,
-        snapshots::Reason,
+        event_log::EventLog,
+        limiter::{Limiter, Rate},
     },
-    engine::Engine,
+    engine::{Engine, output::Output},
 };
 use probe_apic::{id::BootTime, map_rules::MapRules, observation::VcpuSample, tracker::ChangeKind};
 use serde_json::Value;
@@ -29,40 +25,24 @@ const RULES: MapRules = MapRules::Overwrite;
 const SECOND: u64 = 1000 * MS;
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
 
-fn settings(directory: &Path) -> Settings {
-    let at = |name: &str| directory.join(name).display().to_string();
-    let words = [
-        "ldrscope".to_owned(),
-        "serve".to_owned(),
-        "--journal=off".to_owned(),
-        format!("--event-log={}", at("log/events.jsonl")),
-        format!("--snapshot-dir={}", at("snapshots")),
-        "--snapshot-keep=3".to_owned(),
-    ];
-    let Command::Serve(serve) = Cli::try_parse_from(words).unwrap().command else {
-        panic!("not serve");
-    };
-    let surroundings = Surroundings {
-        default_file: directory.join("none.toml"),
-        state_directory: None,
-    };
-    Settings::load(&serve, &surroundings).unwrap()
+fn write(log: &mut EventLog, outputs: &[Output], now: BootTime) {
+    outputs.iter().for_each(|output| log.emit(output, WALL, now));
 }
 
 /// Does what falls due until there is nothing more before `end`.
-fn pass_time(engine: &mut Engine, outputs: &mut Outputs, end: u64) {
-    while let Some(due) = [engine.next_due(), outputs.next_due()]
+fn pass_time(engine: &mut Engine, limiter: &mut Limiter, log: &mut EventLog, end: u64) {
+    while let Some(due) = [engine.next_due(), limiter.next_due()]
         .into_iter()
         .flatten()
         .min()
         .filter(|due| due.0 <= end)
     {
         engine.take_refresh_due(due);
-        outputs.tell(engine.poll(due), WALL, due);
-        outputs.tick(WALL, due);
-        if outputs.snapshot_is_due(due) {
-            outputs.write_snapshot(&engine.view(due), WALL, Reason::Critical);
-        }
+        engine
+            .poll(due)
+            .into_iter()
+            .for_each(|output| limiter.push(output));
+        write(log, &limiter.take(due), due);
     }
 }
 
@@ -92,9 +72,9 @@ fn standing(lines: &[Value]) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn a_storm_is_told_in_few_lines_that_say_what_holds_in_the_end() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = settings(directory.path());
-    settings.prepare().unwrap();
-    let mut outputs = Outputs::open(&settings, BootTime(0)).unwrap();
+    let path = directory.path().join("events.jsonl");
+    let mut log = EventLog::open(&path, BootTime(0)).unwrap();
+    let mut limiter = Limiter::new(Rate::new(1, SECOND));
     let mut engine = engine(RULES, None);
     for (vm, pid) in [(1, 100), (2, 200)] {
         seen(vm, pid, 0)
@@ -108,23 +88,22 @@ fn a_storm_is_told_in_few_lines_that_say_what_holds_in_the_end() {
         let at = number * step;
         let storm = if number % 2 == 0 { bigsmp(16) } else { healthy(8) };
         becomes(&mut engine, 1, at, storm);
-        pass_time(&mut engine, &mut outputs, at + step - 1);
+        pass_time(&mut engine, &mut limiter, &mut log, at + step - 1);
     }
     // The quiet one's trouble is told at once all the same.
     let at = steps * step;
     becomes(&mut engine, 2, at, bigsmp(4));
     becomes(&mut engine, 1, at, bigsmp(8));
-    pass_time(&mut engine, &mut outputs, at + SETTLE);
-    let log = directory.path().join("log/events.jsonl");
+    pass_time(&mut engine, &mut limiter, &mut log, at + SETTLE);
     let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&log).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     };
     let of = |lines: &[Value], vm: &str| lines.iter().filter(|line| line["vm"]["name"] == vm).count();
     assert!(of(&lines(), "e\x1b[31mvil\u{202e}") > 0);
-    pass_time(&mut engine, &mut outputs, at + 60 * SECOND);
+    pass_time(&mut engine, &mut limiter, &mut log, at + 60 * SECOND);
 
     let told = lines();
     told.iter().for_each(hold);
@@ -144,31 +123,22 @@ fn a_storm_is_told_in_few_lines_that_say_what_holds_in_the_end() {
     assert_eq!(counts, expected);
 
     let events = told.iter().filter(|line| line["event"].is_string()).count() as u64;
-    let counters = outputs.counters();
     let kinds = [ChangeKind::Raised, ChangeKind::Changed, ChangeKind::Cleared];
     let said: u64 = kinds.map(|kind| engine.tally().finding_events(kind)).iter().sum();
-    assert_eq!(events + counters.suppressed_lines, said);
-    assert!(counters.suppressed_lines > 100, "{counters:?}");
+    assert_eq!(events + limiter.suppressed(), said);
+    assert!(limiter.suppressed() > 100, "{}", limiter.suppressed());
     let suppressed =
         |line: &Value| (line["status"] == "suppressed").then(|| line["records"].as_u64().unwrap());
     assert_eq!(
         told.iter().filter_map(suppressed).sum::<u64>(),
-        counters.suppressed_lines
+        limiter.suppressed()
     );
-    assert_eq!(
-        counters.errors,
-        BTreeMap::from([("event-log", 0), ("snapshot", 0)])
-    );
-    let written = counters.snapshots["critical"];
-    assert!((2..=13).contains(&written), "one in ten seconds: {written}");
-    assert_eq!(
-        fs::read_dir(directory.path().join("snapshots")).unwrap().count(),
-        3
-    );
+    assert_eq!(log.losses(), 0);
 
     engine.feed(gone(1, at + 61 * SECOND), BootTime(at + 61 * SECOND));
-    pass_time(&mut engine, &mut outputs, at + 62 * SECOND);
-    assert!(outputs.finish(WALL, BootTime(at + 62 * SECOND)));
+    pass_time(&mut engine, &mut limiter, &mut log, at + 62 * SECOND);
+    let end = BootTime(at + 62 * SECOND);
+    write(&mut log, &limiter.finish(end), end);
     let told = lines();
     assert_eq!(
         told.last().map(|line| line["status"].as_str()),

@@ -318,6 +318,7 @@ fn doctor_holds_to_its_schema_on_this_very_host() {
         symbols: None,
         layout: Err(&missing),
         btf_named: false,
+        rehearsal: None,
     });
     let mut text = Vec::new();
     doctor::write_json(&mut text, &checks).unwrap();

@@ -59,42 +59,48 @@ fn of_the_guests(telemetry: &Telemetry<'_>) -> Vec<Family> {
 }
 
 fn of_observing(telemetry: &Telemetry<'_>) -> Vec<Family> {
-    let observer = &telemetry.observer;
+    let counts = &telemetry.counts;
     let counters = [
         (
             "ldrscope_records_total",
             "Records that the kernel side handed over.",
-            observer.records,
+            counts.records,
         ),
         (
             "ldrscope_records_dropped_total",
             "Records that found no room in the ring between kernel and userspace. Every VM is read again after a loss.",
-            observer.dropped,
+            counts.dropped,
+        ),
+        (
+            "ldrscope_records_skipped_total",
+            "Records that the kernel side left out because a VM changed faster than it was read; the read that was due shows \
+             what became of them.",
+            counts.skipped,
         ),
         (
             "ldrscope_records_undecodable_total",
             "Records that could not be understood. Every VM is read again after one.",
-            observer.undecodable,
+            counts.undecodable,
         ),
         (
             "ldrscope_rescans_total",
             "Walks of KVM's list of VMs, to find those that no record told of.",
-            observer.rescans,
+            counts.scans,
         ),
         (
             "ldrscope_vm_reads_total",
             "Reads of a VM's registers and published map, off the guest's path.",
-            observer.vm_reads,
+            counts.reads,
         ),
         (
             "ldrscope_attachments_total",
             "Times that the hooks were attached: once at the start, and after each load of the kvm module.",
-            observer.attachments,
+            telemetry.attachments,
         ),
         (
             "ldrscope_untracked_vms_total",
             "VMs that are not observed because there were more at once than ldrscope keeps track of.",
-            observer.untracked_vms,
+            counts.untracked,
         ),
     ];
     let family = |(name, help, value)| Family::counter(name, help).of(count(value));
@@ -135,10 +141,9 @@ fn of_outputs(telemetry: &Telemetry<'_>) -> Vec<Family> {
 }
 
 fn of_programs(telemetry: &Telemetry<'_>) -> [Family; 2] {
-    const NANOS_PER_SECOND: f64 = 1e9;
     let programs = || telemetry.programs.iter();
-    let seconds = programs().map(|cost| (cost.program.as_str(), count(cost.run_nanos) / NANOS_PER_SECOND));
-    let runs = programs().map(|cost| (cost.program.as_str(), count(cost.runs)));
+    let seconds = programs().map(|cost| (cost.program, cost.time.as_secs_f64()));
+    let runs = programs().map(|cost| (cost.program, count(cost.runs)));
     [
         Family::counter(
             "ldrscope_program_run_seconds_total",
