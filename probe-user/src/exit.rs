@@ -6,8 +6,13 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold, daemon::config::ConfigError, escape::escape_line, identity::filter::NoSuchVm,
-    kernel::obstacle::Obstacle, sink::OutputError,
+    command::deliver::Untold,
+    daemon::{config::ConfigError, opening::OpenError},
+    escape::escape_line,
+    identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle,
+    privilege::PrivilegeError,
+    sink::OutputError,
 };
 
 /// How a run ended.
@@ -81,6 +86,12 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
         }
         if let Some(config) = cause.downcast_ref::<ConfigError>() {
             return ("config", config.remedy(), Exit::Usage);
+        }
+        if let Some(error) = cause.downcast_ref::<OpenError>() {
+            return (error.word(), error.remedy(), Exit::CouldNotLook);
+        }
+        if let Some(error) = cause.downcast_ref::<PrivilegeError>() {
+            return (error.word(), error.remedy(), Exit::CouldNotLook);
         }
         if cause.is::<NoSuchVm>() {
             return (
