@@ -8,6 +8,7 @@ mod engine;
 mod exposition;
 mod fixture;
 mod metrics;
+mod outputs;
 mod schema;
 mod tally;
 mod text;
