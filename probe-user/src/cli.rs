@@ -1,5 +1,6 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
+mod print;
 mod shared;
 mod value;
 
@@ -8,6 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub use print::{Print, What};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
 
@@ -78,6 +80,9 @@ pub enum Command {
     Deliver(Deliver),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
+    /// Print manual pages and completions, for packages
+    #[command(hide = true)]
+    Print(Print),
 }
 
 /// `watch`.

@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod doctor;
 mod look;
+pub mod print;
 pub mod snapshot;
 pub mod watch;
 
@@ -20,5 +21,6 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
         Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Print(print) => print::run(print),
     }
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold, escape::escape_line, identity::filter::NoSuchVm, kernel::obstacle::Obstacle,
+    command::{deliver::Untold, print::NoSuchPage},
+    escape::escape_line,
+    identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle,
     sink::OutputError,
 };
 
@@ -72,6 +75,9 @@ fn judge(error: &anyhow::Error) -> (&'static str, &'static str, Exit) {
                 "name one of them with `--vm NAME`, `--vm UUID` or `--vm PID`",
                 Exit::Usage,
             );
+        }
+        if cause.is::<NoSuchPage>() {
+            return ("no-such-page", "`ldrscope print verbs` lists them", Exit::Usage);
         }
         if let Some(untold) = cause.downcast_ref::<Untold>() {
             return (untold.word(), untold.remedy(), Exit::CouldNotLook);
