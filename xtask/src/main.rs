@@ -12,6 +12,7 @@ mod lint;
 mod oracle;
 mod paths;
 mod progress;
+mod remap;
 mod setup;
 mod tally;
 mod test;
