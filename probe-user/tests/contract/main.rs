@@ -5,5 +5,6 @@
 mod command_line;
 mod engine;
 mod fixture;
+mod runbook;
 mod schema;
 mod text;
