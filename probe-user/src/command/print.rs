@@ -92,12 +92,13 @@ fn page(command: clap::Command) -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The day of `epoch`, in seconds of Unix time; without one, or with nonsense, no date.
+/// The day of `epoch`, in seconds of Unix time; without one, or with nonsense, a blank: a word left out would make the next
+/// one the date.
 fn date(epoch: Option<&str>) -> String {
     let second = epoch.and_then(|text| Timestamp::from_second(text.parse().ok()?).ok());
     second
         .map(|second| second.to_zoned(TimeZone::UTC).date().to_string())
-        .unwrap_or_default()
+        .unwrap_or_else(|| " ".to_owned())
 }
 
 #[cfg(test)]
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn a_page_is_dated_by_the_sources_or_not_at_all() {
         assert_eq!(date(Some("1700000000")), "2023-11-14");
-        assert_eq!(date(None), "");
-        assert_eq!(date(Some("today")), "");
+        assert_eq!(date(None), " ");
+        assert_eq!(date(Some("today")), " ");
     }
 }

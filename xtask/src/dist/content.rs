@@ -1,4 +1,4 @@
-//! What a release consists of, and where its parts go: in the tarball's tree, and on a host by a package.
+//! What a release consists of: the binary, what it prints of itself, and files of the sources. Where they go is [`super::place`]'s.
 
 use std::{
     fs,
@@ -8,11 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Release, gzip, notices};
+use super::{Release, notices};
 use crate::{paths, tool};
-
-const EXECUTABLE: u32 = 0o755;
-const PLAIN: u32 = 0o644;
 
 /// One file of a package.
 #[derive(Debug, Clone)]
@@ -40,78 +37,31 @@ pub(crate) enum Kind {
     Licence,
 }
 
-/// Which packages' customs the installed tree follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    /// `.deb`.
-    Debian,
-    /// `.rpm`.
-    Rpm,
-}
-
 /// Everything that is released, each part once.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
-    binary: Vec<u8>,
+    /// `ldrscope`, static.
+    pub(super) binary: Vec<u8>,
     /// Page's file name and roff.
-    pages: Vec<(String, Vec<u8>)>,
+    pub(super) pages: Vec<(String, Vec<u8>)>,
     /// Shell and script.
-    completions: Vec<(Shell, Vec<u8>)>,
-    third_party: String,
+    pub(super) completions: Vec<(Shell, Vec<u8>)>,
+    /// What is linked into it, and under which terms.
+    pub(super) third_party: String,
     /// Files of the sources by their path there.
-    sources: Vec<(String, Vec<u8>)>,
+    pub(super) sources: Vec<(String, Vec<u8>)>,
 }
 
+/// A shell with completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shell {
+pub(super) enum Shell {
+    /// bash
     Bash,
+    /// zsh
     Zsh,
+    /// fish
     Fish,
 }
-
-/// Files of the sources that go to a place of the host's own: from, to, kind.
-const PLACED: &[(&str, &str, Kind)] = &[
-    (
-        "packaging/ldrscope.toml",
-        "etc/ldrscope/ldrscope.toml",
-        Kind::Configuration,
-    ),
-    (
-        "packaging/ldrscope.logrotate",
-        "etc/logrotate.d/ldrscope",
-        Kind::Configuration,
-    ),
-    (
-        "packaging/ldrscope.service",
-        "usr/lib/systemd/system/ldrscope.service",
-        Kind::Plain,
-    ),
-    (
-        "packaging/ldrscope.sysusers",
-        "usr/lib/sysusers.d/ldrscope.conf",
-        Kind::Plain,
-    ),
-    ("README.md", "usr/share/doc/ldrscope/README.md", Kind::Document),
-    (
-        "docs/runbook.md",
-        "usr/share/doc/ldrscope/runbook.md",
-        Kind::Document,
-    ),
-    (
-        "docs/kubernetes.md",
-        "usr/share/doc/ldrscope/kubernetes.md",
-        Kind::Document,
-    ),
-];
-
-/// Directories of the sources that go whole: from, to.
-const PLACED_TREES: &[(&str, &str)] = &[
-    ("packaging/prometheus/", "usr/share/ldrscope/prometheus/"),
-    ("packaging/grafana/", "usr/share/ldrscope/grafana/"),
-    ("packaging/kubernetes/", "usr/share/ldrscope/kubernetes/"),
-    ("packaging/nagios/", "usr/share/ldrscope/nagios/"),
-    ("docs/schema/", "usr/share/ldrscope/schema/"),
-];
 
 /// What the tarball has of the sources: files, and directories with their slash.
 const TREE: &[&str] = &[
@@ -152,96 +102,6 @@ impl Content {
         })
     }
 
-    /// The tarball's tree, sorted by path.
-    pub(super) fn tree(&self) -> Vec<File> {
-        let mut files = vec![
-            file("bin/ldrscope", EXECUTABLE, Kind::Plain, &self.binary),
-            file(
-                "THIRD-PARTY.txt",
-                PLAIN,
-                Kind::Licence,
-                self.third_party.as_bytes(),
-            ),
-        ];
-        files.extend(
-            self.pages
-                .iter()
-                .map(|(name, page)| file(&format!("man/man1/{name}"), PLAIN, Kind::Document, page)),
-        );
-        files.extend(self.completions.iter().map(|(shell, script)| {
-            file(
-                &format!("completions/{}", shell.file_name()),
-                PLAIN,
-                Kind::Plain,
-                script,
-            )
-        }));
-        files.extend(
-            self.sources
-                .iter()
-                .map(|(path, bytes)| file(path, PLAIN, Kind::Plain, bytes)),
-        );
-        sorted(files)
-    }
-
-    /// What a package puts on a host, sorted by path.
-    pub(super) fn installed(&self, family: Family) -> Result<Vec<File>> {
-        let mut files = vec![file("usr/bin/ldrscope", EXECUTABLE, Kind::Plain, &self.binary)];
-        for (name, page) in &self.pages {
-            let path = format!("usr/share/man/man1/{name}.gz");
-            files.push(file(&path, PLAIN, Kind::Document, &gzip::compress(page)?));
-        }
-        for (shell, script) in &self.completions {
-            let path = format!("{}/{}", shell.directory(family), shell.file_name());
-            files.push(file(&path, PLAIN, Kind::Plain, script));
-        }
-        for &(from, to, kind) in PLACED {
-            files.push(file(to, PLAIN, kind, self.source(from)?));
-        }
-        for (from, to) in PLACED_TREES {
-            for (path, bytes) in &self.sources {
-                if let Some(inner) = path.strip_prefix(from) {
-                    files.push(file(&format!("{to}{inner}"), PLAIN, Kind::Plain, bytes));
-                }
-            }
-        }
-        let third_party = self.third_party.as_bytes();
-        match family {
-            Family::Debian => {
-                let path = "usr/share/doc/ldrscope/THIRD-PARTY.txt.gz";
-                files.push(file(path, PLAIN, Kind::Document, &gzip::compress(third_party)?));
-                let copyright = self.source("packaging/debian/copyright")?;
-                files.push(file(
-                    "usr/share/doc/ldrscope/copyright",
-                    PLAIN,
-                    Kind::Licence,
-                    copyright,
-                ));
-                let overrides = self.source("packaging/debian/lintian-overrides")?;
-                files.push(file(
-                    "usr/share/lintian/overrides/ldrscope",
-                    PLAIN,
-                    Kind::Plain,
-                    overrides,
-                ));
-            }
-            Family::Rpm => {
-                let directory = "usr/share/licenses/ldrscope";
-                files.push(file(
-                    &format!("{directory}/THIRD-PARTY.txt"),
-                    PLAIN,
-                    Kind::Licence,
-                    third_party,
-                ));
-                for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
-                    let path = format!("{directory}/{name}");
-                    files.push(file(&path, PLAIN, Kind::Licence, self.source(name)?));
-                }
-            }
-        }
-        Ok(sorted(files))
-    }
-
     /// A file of the sources.
     pub(super) fn source(&self, path: &str) -> Result<&[u8]> {
         let found = self.sources.iter().find(|(name, _)| name == path);
@@ -270,37 +130,13 @@ impl Shell {
     }
 
     /// What the shell looks for.
-    const fn file_name(self) -> &'static str {
+    pub(super) const fn file_name(self) -> &'static str {
         match self {
             Self::Bash => "ldrscope",
             Self::Zsh => "_ldrscope",
             Self::Fish => "ldrscope.fish",
         }
     }
-
-    /// Where the shell looks for it.
-    const fn directory(self, family: Family) -> &'static str {
-        match (self, family) {
-            (Self::Bash, _) => "usr/share/bash-completion/completions",
-            (Self::Zsh, Family::Debian) => "usr/share/zsh/vendor-completions",
-            (Self::Zsh, Family::Rpm) => "usr/share/zsh/site-functions",
-            (Self::Fish, _) => "usr/share/fish/vendor_completions.d",
-        }
-    }
-}
-
-fn file(path: &str, mode: u32, kind: Kind, bytes: &[u8]) -> File {
-    File {
-        path: path.to_owned(),
-        mode,
-        kind,
-        bytes: bytes.to_vec(),
-    }
-}
-
-fn sorted(mut files: Vec<File>) -> Vec<File> {
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    files
 }
 
 /// What ships of the sources, sorted by path.
@@ -331,10 +167,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn content() -> Content {
+    /// A release without a build.
+    pub(in crate::dist) fn content() -> Content {
         Content {
             binary: b"ELF".to_vec(),
             pages: vec![("ldrscope.1".to_owned(), b".TH".to_vec())],
@@ -342,32 +179,5 @@ mod tests {
             third_party: "crates".to_owned(),
             sources: sources().unwrap(),
         }
-    }
-
-    #[test]
-    fn every_file_that_a_package_names_is_in_the_sources() {
-        for family in [Family::Debian, Family::Rpm] {
-            let files = content().installed(family).unwrap();
-            let has = |path: &str| files.iter().any(|file| file.path == path);
-            assert!(has("etc/ldrscope/ldrscope.toml") && has("usr/share/ldrscope/grafana/ldrscope.json"));
-            assert!(has("usr/share/man/man1/ldrscope.1.gz"));
-            assert!(files.is_sorted_by(|one, other| one.path < other.path));
-        }
-    }
-
-    #[test]
-    fn the_tarball_has_the_binary_the_licences_and_what_the_containerfile_copies() {
-        let tree = content().tree();
-        let has = |path: &str| tree.iter().any(|file| file.path == path);
-        let recipe =
-            String::from_utf8(content().source("packaging/Containerfile").unwrap().to_vec()).unwrap();
-        let copied = recipe
-            .lines()
-            .filter_map(|line| line.strip_prefix("COPY "))
-            .flat_map(|line| line.split_whitespace().rev().skip(1));
-        for path in copied {
-            assert!(has(path), "{path}");
-        }
-        assert!(has("LICENSE-MIT") && has("bin/ldrscope"));
     }
 }

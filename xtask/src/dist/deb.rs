@@ -2,16 +2,18 @@
 //!
 //! What the maintainer scripts do is in `packaging/debian`; each says why.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use super::{
     Content, Release,
-    content::{Family, File, Kind},
+    content::{File, Kind},
     gzip,
+    place::Family,
     tarball::tar,
 };
+use crate::tool;
 
 const MAINTAINER: &str = "ldrscope developers <ldrscope@packages.invalid>";
 
@@ -111,13 +113,12 @@ fn control(release: &Release, files: &[File]) -> String {
 }
 
 fn changelog(release: &Release) -> Result<String> {
-    let epoch = release.epoch.to_string();
     // RFC 5322, whatever the user's language.
-    let date = crate::tool::capture(
-        std::process::Command::new("date")
+    let date = tool::capture(
+        Command::new("date")
             .env("LC_ALL", "C")
             .args(["--utc", "--rfc-email", "--date"])
-            .arg(format!("@{epoch}")),
+            .arg(format!("@{}", release.epoch)),
     )?;
     Ok(format!(
         "ldrscope ({}) unstable; urgency=medium\n\n  * See the sources' history.\n\n -- {MAINTAINER}  {}\n",

@@ -1,12 +1,15 @@
 //! `cargo xtask dist`: what is released, as a tarball, a `.deb` and an `.rpm`, with their digests.
 //!
 //! The same sources give the same bytes: every time is that of the sources, every list is sorted, every owner is root, and
-//! nothing knows where it was built. What a release consists of is [`content`]'s; one file a format writes it down.
+//! nothing knows where it was built, and [`again`] holds it to that. What a release consists of is [`content`]'s, where it
+//! goes [`place`]'s; one file a format writes it down.
 
+pub(crate) mod again;
 mod content;
 mod deb;
 mod gzip;
 mod notices;
+mod place;
 mod rpm;
 mod tarball;
 
@@ -18,7 +21,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::content::Content;
@@ -35,6 +38,9 @@ pub(crate) struct Arguments {
     /// Package a second time, and fail unless every byte is the same
     #[arg(long)]
     check: bool,
+    /// Build the last commit a second time, in a checkout elsewhere, and fail unless every byte is the same
+    #[arg(long)]
+    check_build: bool,
     /// Package the binary of the last build, without building
     #[arg(long)]
     no_build: bool,
@@ -60,7 +66,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = paths::target().join("dist");
     let made = packages(&binaries.ldrscope, &directory)?;
     if arguments.check {
-        check(&binaries.ldrscope, &directory)?;
+        again::package(&binaries.ldrscope, &directory)?;
+    }
+    if arguments.check_build {
+        again::build(&binaries.ldrscope)?;
     }
     for path in made {
         println!("{}", path.display());
@@ -88,23 +97,6 @@ pub(crate) fn packages(binary: &Path, directory: &Path) -> Result<Vec<PathBuf>> 
     made.push(put(directory, SUMS, sums(&made)?.as_bytes())?);
     step.done("made");
     Ok(made)
-}
-
-/// Packages once more and holds the bytes to those in `directory`.
-pub(crate) fn check(binary: &Path, directory: &Path) -> Result<()> {
-    let again = tempfile::tempdir().context("cannot make a temporary directory")?;
-    for second in packages(binary, again.path())? {
-        let name = second.file_name().context("a package without a name")?;
-        let first = directory.join(name);
-        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-        ensure!(
-            read(&first)? == read(&second)?,
-            "{} is another one the second time",
-            first.display()
-        );
-    }
-    progress::note("dist: made twice, byte for byte the same");
-    Ok(())
 }
 
 /// Makes only the `.deb`, as `release`, of `content`.

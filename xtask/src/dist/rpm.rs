@@ -3,10 +3,7 @@
 use anyhow::{Context as _, Result};
 use rpm::{BuildConfig, CompressionWithLevel, Dependency, FileOptions, PackageBuilder, Scriptlet};
 
-use super::{
-    Content, Release,
-    content::{Family, Kind},
-};
+use super::{Content, Release, content::Kind, place::Family, tarball::directories};
 
 const LICENCE: &str = "MIT OR Apache-2.0";
 const ARCHITECTURE: &str = "x86_64";
@@ -17,6 +14,7 @@ register. It needs no help from the guest, the VMM or debug info. The daemon ser
 findings to the journal.";
 /// Of this version: there is no other.
 const RELEASE: &str = "1";
+const DIRECTORY: u16 = 0o755;
 /// gzip's: every rpm reads it.
 const BEST: u32 = 9;
 
@@ -42,7 +40,18 @@ pub(super) fn write(release: &Release, content: &Content) -> Result<(String, Vec
         .post_uninstall_script(script("postun")?)
         .requires(Dependency::any("systemd"))
         .requires(Dependency::script_post("/usr/bin/systemd-sysusers"));
-    for file in content.installed(Family::Rpm)? {
+    let files = content.installed(Family::Rpm)?;
+    // Those of its own: the others are the system's.
+    for directory in directories(&files)
+        .iter()
+        .filter(|path| path.contains("/ldrscope/"))
+    {
+        let path = format!("/{}", directory.trim_end_matches('/'));
+        builder
+            .with_dir_entry(FileOptions::dir(path).permissions(DIRECTORY))
+            .with_context(|| format!("cannot package {directory}"))?;
+    }
+    for file in files {
         let mode = u16::try_from(file.mode).context("permissions beyond 16 bits")?;
         let options = FileOptions::new(format!("/{}", file.path)).permissions(mode);
         let options = match file.kind {
@@ -62,4 +71,41 @@ pub(super) fn write(release: &Release, content: &Content) -> Result<(String, Vec
         format!("ldrscope-{}-{RELEASE}.{ARCHITECTURE}.rpm", release.version),
         bytes,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_package_reads_back_whole_with_the_configuration_marked() {
+        let release = Release {
+            version: "1.2.3".to_owned(),
+            epoch: 1_700_000_000,
+        };
+        let (name, bytes) = write(&release, &crate::dist::content::tests::content()).unwrap();
+        assert_eq!(name, "ldrscope-1.2.3-1.x86_64.rpm");
+        let package = rpm::Package::parse(&mut &bytes[..]).unwrap();
+        package.verify_digests().unwrap();
+        let entries = package.metadata.get_file_entries().unwrap();
+        let entry = |path: &str| {
+            entries
+                .iter()
+                .find(|entry| entry.path() == Path::new(path))
+                .unwrap()
+        };
+        assert!(
+            entry("/etc/ldrscope/ldrscope.toml")
+                .flags()
+                .contains(rpm::FileFlags::CONFIG)
+        );
+        assert_eq!(entry("/usr/bin/ldrscope").user(), "root");
+        assert_eq!(
+            entry("/usr/share/ldrscope/grafana").mode().permissions(),
+            DIRECTORY
+        );
+        assert!(entries.iter().all(|entry| entry.path() != Path::new("/usr/bin")));
+    }
 }

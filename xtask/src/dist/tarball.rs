@@ -47,7 +47,7 @@ pub(super) fn tar(files: &[File], epoch: u32) -> Result<Vec<u8>> {
 }
 
 /// Every directory above `files`, those above others first, each with its trailing slash.
-fn directories(files: &[File]) -> Vec<String> {
+pub(super) fn directories(files: &[File]) -> Vec<String> {
     let mut all: Vec<String> = files
         .iter()
         .flat_map(|file| {
