@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use yaml_rust2::Yaml;
 
-use super::{text, yaml};
+use super::{read, text, yaml};
 
 const DAEMON_SET: &str = "packaging/kubernetes/daemonset.yaml";
 const POD_MONITOR: &str = "packaging/kubernetes/podmonitor.yaml";
+const CONTAINERFILE: &str = "packaging/Containerfile";
+const PAGE: &str = "docs/kubernetes.md";
 const NODE_LABEL: &str = "kubevirt.io/schedulable";
 
 /// All that the container may.
@@ -22,6 +24,12 @@ pub(super) fn check() -> Result<()> {
         .find(|document| text(document, &["kind"]) == Some("DaemonSet"))
         .with_context(|| format!("{DAEMON_SET} has no DaemonSet"))?;
     check_pod(&set["spec"]["template"]["spec"]).context(DAEMON_SET)?;
+
+    // What is built by hand names this release's image.
+    let image = concat!("ldrscope:", env!("CARGO_PKG_VERSION"));
+    for path in [DAEMON_SET, CONTAINERFILE, PAGE] {
+        ensure!(read(path)?.contains(image), "{path} does not name {image}");
+    }
 
     let selector = &set["spec"]["selector"]["matchLabels"];
     ensure!(
