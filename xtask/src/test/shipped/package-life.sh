@@ -2,6 +2,8 @@
 # A package's life on a host: installed, run, configured, upgraded, removed, purged; old.deb and new.deb are beside this
 # file. Every promise that is broken is said, and makes the end a failure.
 set -u
+# One stream: what a command complains of belongs beside the promise that it broke.
+exec 2>&1
 cd "$(dirname "$0")" || exit 1
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 faults=0
