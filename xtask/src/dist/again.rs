@@ -22,7 +22,7 @@ pub(crate) fn package(binary: &Path, directory: &Path) -> Result<()> {
 }
 
 /// Builds the last commit in a clone and holds its binary to `binary`. Takes as long as a first build does.
-pub(super) fn build(binary: &Path) -> Result<()> {
+pub(crate) fn build(binary: &Path) -> Result<()> {
     let elsewhere = tempfile::tempdir().context("cannot make a temporary directory")?;
     let clone = elsewhere.path().join("checkout");
     let mut git = Command::new("git");
