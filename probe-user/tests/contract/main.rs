@@ -9,6 +9,7 @@ mod exposition;
 mod fixture;
 mod metrics;
 mod outputs;
+mod runbook;
 mod schema;
 mod tally;
 mod text;
