@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold,
+    command::{deliver::Untold, print::NoSuchPage},
     daemon::{config::ConfigError, opening::OpenError},
     escape::escape_line,
     identity::filter::NoSuchVm,
@@ -99,6 +99,9 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
                 "name one of them with `--vm NAME`, `--vm UUID` or `--vm PID`",
                 Exit::Usage,
             );
+        }
+        if cause.is::<NoSuchPage>() {
+            return ("no-such-page", "`ldrscope print verbs` lists them", Exit::Usage);
         }
         if let Some(untold) = cause.downcast_ref::<Untold>() {
             return (untold.word(), untold.remedy(), Exit::CouldNotLook);

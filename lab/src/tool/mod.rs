@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-pub use once::{Outcome, deliver, read_deliver, read_snapshot, results, run_to_end, snapshot};
+pub use once::{Outcome, deliver, read_deliver, read_doctor, read_snapshot, results, run_to_end, snapshot};
 pub use standing::{ProtocolError, Standing};
 pub use watch::Watch;
 

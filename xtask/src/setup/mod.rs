@@ -1,8 +1,8 @@
 //! Makes a machine ready: the programs and libraries that building and the lab need.
 //!
-//! Every command calls the part that it needs ([`lab`], [`cases`], [`kernels`], [`kvm_build`], [`build`], [`fuzz`], [`lints`]),
-//! which only looks if all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a compiler for BPF is
-//! [`toolchain`]'s and providing bpf-linker [`linker`]'s.
+//! Every command calls the part that it needs ([`lab`], [`kernels`], [`kvm_build`], [`build`], [`fuzz`], [`lints`],
+//! [`shipped`]), which only looks if all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a
+//! compiler for BPF is [`toolchain`]'s and providing bpf-linker [`linker`]'s.
 
 mod apt;
 mod linker;
@@ -51,11 +51,6 @@ pub(crate) fn lab() -> Result<()> {
     provide(need::LAB)
 }
 
-/// What the lab's cases need beyond the lab.
-pub(crate) fn cases() -> Result<()> {
-    provide(need::CASES)
-}
-
 /// What fetching kernels needs.
 pub(crate) fn kernels() -> Result<()> {
     provide(need::KERNELS)
@@ -90,6 +85,11 @@ pub(crate) fn build() -> Result<(BpfToolchain, PathBuf)> {
 /// What building the fuzz targets needs.
 pub(crate) fn fuzz() -> Result<()> {
     provide(need::FUZZ)
+}
+
+/// What testing needs of all that ships beside the binary, and the lab's cases of the programs that run with it.
+pub(crate) fn shipped() -> Result<()> {
+    provide(need::SHIPPED)
 }
 
 /// What linting needs: git, and cargo's parts for the userspace crates, which rustup's minimal profile lacks.

@@ -102,16 +102,15 @@ const POLLY: Need = file(
 const LIBZSTD: Need = file("the zstd library", "libzstd-dev", &["/usr/include/zstd.h"]);
 const ZLIB: Need = file("the zlib library", "zlib1g-dev", &["/usr/include/zlib.h"]);
 
-const SYSTEMD: Need = file("systemd", "systemd", &["/lib/systemd/systemd"]);
-const PROMETHEUS: Need = Need {
+/// promtool is in no package of its own.
+const PROMTOOL: Need = Need {
     service: Some("prometheus.service"),
-    ..program("prometheus", "prometheus")
+    ..program("promtool", "prometheus")
 };
+const SYSTEMD: Need = program("systemd-analyze", "systemd");
 
 /// To boot the lab.
 pub(crate) const LAB: &[Need] = &[QEMU, BUSYBOX];
-/// To run the lab's cases: what hosts of theirs have from this machine.
-pub(crate) const CASES: &[Need] = &[SYSTEMD, PROMETHEUS];
 /// To fetch and unpack kernels.
 pub(crate) const KERNELS: &[Need] = &[MODPROBE, XZ, ZSTD, DEBIAN_KEYS];
 /// To build KVM from its source.
@@ -126,12 +125,12 @@ pub(crate) const BPF_LINKER: &[Need] = &[C_COMPILER, CXX_COMPILER, LLVM, POLLY, 
 pub(crate) const FUZZ: &[Need] = &[C_COMPILER, CXX_COMPILER];
 /// To list the tree's own files, which the tidy check reads.
 pub(crate) const LINTS: &[Need] = &[GIT];
+/// To hold what ships to the programs that will read it, and to run it beside them in the lab.
+pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
 pub(crate) const ALL: &[Need] = &[
     QEMU,
     BUSYBOX,
-    SYSTEMD,
-    PROMETHEUS,
     MODPROBE,
     XZ,
     ZSTD,
@@ -144,6 +143,8 @@ pub(crate) const ALL: &[Need] = &[
     CXX_COMPILER,
     STATIC_LIBC,
     GIT,
+    PROMTOOL,
+    SYSTEMD,
 ];
 
 impl Need {
