@@ -2,6 +2,7 @@
 //! which there are and where each runs; a file groups cases by subject. Running them in order, timing them and
 //! reporting is for `suite`.
 
+mod alert;
 mod as_kvm;
 mod attribution;
 mod avic;
@@ -13,6 +14,7 @@ mod effects;
 mod expect;
 mod fleet;
 mod ids;
+mod journald;
 mod kdump;
 mod keep_disabled;
 mod machine;
@@ -27,6 +29,7 @@ mod refusal;
 mod rights;
 mod routes;
 mod rules;
+mod service;
 mod table;
 
 use crate::guest::GuestError;

@@ -8,9 +8,9 @@ use super::machine::{
     TARGET, TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, fleet, ids,
-    kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes,
-    rules,
+    Bench, CaseError, Context, RunCase, alert, as_kvm, attribution, avic, check, deliver, effects, fleet,
+    ids, journald, kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal,
+    rights, routes, rules, service,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -142,6 +142,14 @@ const TABLE: &[Entry] = &[
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
     Entry::once("journal-reads-back", fleet::journal_reads_back).on(&[&SYSTEMD]),
     Entry::once("prometheus-fires", fleet::prometheus_fires).on(&[&SYSTEMD]),
+    Entry::once("unit-sufficient", service::sufficient).on(&[&SYSTEMD]),
+    Entry::once("unit-exact", service::traps::exact).on(&[&SYSTEMD]),
+    Entry::once("unit-kept-alive", service::life::kept_alive).on(&[&SYSTEMD]),
+    Entry::once("unit-reload", service::life::reloads).on(&[&SYSTEMD]),
+    Entry::once("unit-waits-for-kvm", service::life::waits_for_kvm).on(&[&SYSTEMD]),
+    Entry::once("prometheus-alert", alert::of_2019).on(&[&SYSTEMD]),
+    Entry::once("journald-stopped", journald::stopped).on(&[&SYSTEMD]),
+    Entry::once("journald-not-reading", journald::not_reading).on(&[&SYSTEMD]),
     // Each needs what the one before it left.
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
     Entry::once("relay", migration::relay).on(&[&TARGET]),

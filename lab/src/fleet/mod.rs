@@ -5,6 +5,7 @@ pub mod exporter;
 pub mod http;
 pub mod journal;
 pub mod prometheus;
+pub mod service;
 pub mod systemd;
 
 use std::process::{Command, Stdio};
