@@ -12,7 +12,7 @@ pub mod tally;
 mod trust;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_apic::{
     cause::Route,
@@ -54,6 +54,8 @@ pub struct Engine {
     pace: Pace,
     trust: Trust,
     ledger: Ledger,
+    /// VMs of which a touch told something after the read that shows it: judged once for all of a batch.
+    touched: BTreeSet<VmId>,
     /// What is ready to be told.
     ready: Vec<Output>,
 }
@@ -79,6 +81,7 @@ impl Engine {
             pace: Pace::default(),
             trust: Trust::default(),
             ledger,
+            touched: BTreeSet::new(),
             ready: Vec::new(),
         }
     }
@@ -134,6 +137,9 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
+        for vm in std::mem::take(&mut self.touched) {
+            self.judge(vm, now);
+        }
         self.tell_trust(now);
         self.collect_events(now);
         std::mem::take(&mut self.ready)
@@ -243,7 +249,9 @@ impl Engine {
             self.judge_all(now);
         }
         if let Some(vm) = news {
-            if self.host.vm(&vm).is_some() {
+            if matches!(observation, Observation::Touched(_)) {
+                self.touched.insert(vm);
+            } else if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
                 self.identities.remove(&vm);
@@ -305,6 +313,11 @@ impl Engine {
             return;
         };
         let found = known.resolved(pid, discriminator, self.processes.as_ref());
+        let twin = self
+            .identities
+            .iter()
+            .any(|(other, vm)| *other != id && vm.uuid.is_some() && vm.uuid == found.uuid && !vm.twin);
+        let found = VmIdentity { twin, ..found };
         if !same_ids(known, &found) || !self.filter.matches(&found) {
             self.retract(id, now);
         }

@@ -42,7 +42,10 @@ pub(super) struct Owner {
 
 /// The labels that join with those of KubeVirt's and libvirt's exporters.
 pub(super) fn labels_of(identity: &VmIdentity) -> Owner {
-    let label = |text: &Option<String>| text.as_deref().map_or_else(String::new, |text| value(text).into_owned());
+    let label = |text: &Option<String>| {
+        text.as_deref()
+            .map_or_else(String::new, |text| value(text).into_owned())
+    };
     let belongs = &identity.belongs;
     Owner {
         namespace: label(&belongs.namespace),
