@@ -10,7 +10,7 @@ mod pace;
 mod trust;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_apic::{
     cause::Route,
@@ -50,6 +50,8 @@ pub struct Engine {
     identities: BTreeMap<VmId, VmIdentity>,
     pace: Pace,
     trust: Trust,
+    /// VMs to judge at the next poll: a storm's events may each tell something new, and a judgement is dear.
+    retold: BTreeSet<VmId>,
     /// What is ready to be told.
     ready: Vec<Output>,
 }
@@ -73,6 +75,7 @@ impl Engine {
             identities: BTreeMap::new(),
             pace: Pace::default(),
             trust: Trust::default(),
+            retold: BTreeSet::new(),
             ready: Vec::new(),
         }
     }
@@ -106,6 +109,9 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
+        for vm in std::mem::take(&mut self.retold) {
+            self.judge(vm, now);
+        }
         self.tell_trust(now);
         self.collect_events(now);
         std::mem::take(&mut self.ready)
@@ -193,7 +199,9 @@ impl Engine {
             self.judge_all(now);
         }
         if let Some(vm) = news {
-            if self.host.vm(&vm).is_some() {
+            if matches!(observation, Observation::Touched(_)) {
+                self.retold.insert(vm);
+            } else if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
                 self.identities.remove(&vm);
