@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
 use lab::host::{MapRules, Series};
+use lab::load::{self, Load};
 use lab::{demo, oracle, suite};
 use lab_protocol::boot::PLAIN;
 use lab_protocol::{KvmBuild, Seed};
@@ -86,6 +87,14 @@ enum Verb {
         #[arg(long, default_value_t = 0)]
         pause: u64,
     },
+    /// Run guests that keep KVM busy, by the orders on stdin: start, stop, finish
+    Load {
+        #[command(flatten)]
+        load: Load,
+        /// Ignored here: what the process's command line is to say
+        #[arg(last = true, hide = true, allow_hyphen_values = true)]
+        _said: Vec<std::ffi::OsString>,
+    },
     /// Run a command in a new pid namespace
     #[command(hide = true)]
     InPidNamespace {
@@ -157,6 +166,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Guest { kind, vcpus, pause } => {
             exhibit::show(kind, vcpus, Duration::from_secs(pause), &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Load { load, .. } => {
+            load::run(&load, &mut io::stdin().lock(), &mut io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::InPidNamespace { command } => in_pid_namespace(&command),

@@ -61,7 +61,12 @@ impl Watch {
     /// Starts `watch` and returns once it is known to see and to speak: a beacon guest with a collision was raised,
     /// ended, and cleared. What the beacon brought is forgotten. No other VM may have findings meanwhile.
     pub fn ready(hooks: Hooks) -> Result<Self, ToolError> {
-        let mut watch = Self::start(hooks, &[])?;
+        Self::ready_with(hooks, &[])
+    }
+
+    /// Like [`Self::ready`], with further arguments.
+    pub fn ready_with(hooks: Hooks, args: &[&str]) -> Result<Self, ToolError> {
+        let mut watch = Self::start(hooks, args)?;
         let beacon = Guest::with_vcpus(2)?;
         for id in 0..2 {
             beacon.edit_lapic(
@@ -124,7 +129,17 @@ impl Watch {
         what: &str,
         matches: impl Fn(&Status) -> bool,
     ) -> Result<(), ToolError> {
-        self.wait_until(what, PATIENCE, |watch| watch.statuses.iter().any(&matches))
+        self.wait_for_status_within(what, PATIENCE, matches)
+    }
+
+    /// Waits for a status line, for at most `limit`.
+    pub fn wait_for_status_within(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        matches: impl Fn(&Status) -> bool,
+    ) -> Result<(), ToolError> {
+        self.wait_until(what, limit, |watch| watch.statuses.iter().any(&matches))
     }
 
     /// Holds that no event arrives for `time`.
@@ -151,6 +166,16 @@ impl Watch {
     /// All events so far, oldest first.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// All status lines so far, oldest first.
+    pub fn statuses(&self) -> &[Status] {
+        &self.statuses
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The findings that stand.
