@@ -48,6 +48,32 @@ impl Route {
     }
 }
 
+/// How often something happened by each route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteCounts([u64; Route::ALL.len()]);
+
+impl RouteCounts {
+    /// Never, by any.
+    pub const NONE: Self = Self([0; Route::ALL.len()]);
+
+    /// Counts one more.
+    pub const fn count(&mut self, route: Route) {
+        self.add(route, 1);
+    }
+
+    /// Counts `more`.
+    pub const fn add(&mut self, route: Route, more: u64) {
+        let count = &mut self.0[route as usize];
+        *count = count.saturating_add(more);
+    }
+
+    /// How often by `route`.
+    #[must_use]
+    pub const fn of(&self, route: Route) -> u64 {
+        self.0[route as usize]
+    }
+}
+
 /// A register that decides a vCPU's place in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Register {

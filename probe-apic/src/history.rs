@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    cause::{Cause, Register, Route, Task},
+    cause::{Cause, Register, Route, RouteCounts, Task},
     id::{BootTime, VcpuId},
     lapic::Lapic,
     observation::{Origin, Touch, Touched, VmSample},
@@ -34,6 +34,10 @@ pub struct History {
     /// ended whose vCPU has since written LDR again and is enabled. LDRs written before are suspected to be
     /// left over.
     generation: Option<BootTime>,
+    /// Changes of LDRs.
+    ldr_changes: RouteCounts,
+    /// Touches were left out since the last sample.
+    gap: bool,
 }
 
 /// When the VM is to be judged because of what a touch told.
@@ -57,7 +61,14 @@ impl History {
             sampled: None,
             recalculation: None,
             generation: None,
+            ldr_changes: RouteCounts::NONE,
+            gap: false,
         }
+    }
+
+    /// Touches were left out: until a sample shows what came of them, nothing is certain.
+    pub(crate) const fn skipped(&mut self) {
+        self.gap = true;
     }
 
     /// Takes in a touch.
@@ -91,6 +102,7 @@ impl History {
             _ => touched.recalculations < sampled,
         });
         let found = self.origin == Origin::Scan && self.sampled.is_none();
+        let gap = self.gap;
         let vcpu = self.vcpus.entry(id).or_insert_with(|| match found {
             true => VcpuHistory::found(id, touched.at, lapic),
             false => VcpuHistory::born(id),
@@ -104,13 +116,17 @@ impl History {
                     task: Some(task),
                     certain: false,
                 };
-                vcpu.entered(by, &lapic, late);
+                vcpu.entered(by, &lapic, late, &mut self.ldr_changes);
                 News::None
             }
             Touch::Recalculated => {
-                let by = vcpu.attribute(touched.at, task, &lapic);
+                let seen = vcpu.attribute(touched.at, task, &lapic);
+                let by = Attribution {
+                    certain: seen.certain && !gap,
+                    ..seen
+                };
                 let written_at = vcpu.ldr_written_at();
-                let step = vcpu.recalculated(&by, &lapic, late);
+                let step = vcpu.recalculated(&by, &lapic, late, &mut self.ldr_changes);
                 // A suspect that writes its LDR again, even the same value, is suspected no longer.
                 let stands_by_it = vcpu.ldr_written_at() != written_at && self.generation.is_some();
                 self.recalculation = Some(by);
@@ -146,8 +162,12 @@ impl History {
                 true => VcpuHistory::found(seen.id, sample.trigger, seen.lapic),
                 false => VcpuHistory::born(seen.id),
             });
-            renewals.extend(vcpu.sampled(&by, &seen.lapic));
+            renewals.extend(vcpu.sampled(&by, &seen.lapic, &mut self.ldr_changes));
+            if self.gap {
+                vcpu.begin_anew(&seen.lapic);
+            }
         }
+        self.gap = false;
         for renewal in renewals {
             self.renewed(renewal);
         }
@@ -176,6 +196,13 @@ impl History {
         };
         vcpu.ldr_written_at()
             .is_none_or(|written_at| written_at < generation)
+    }
+
+    /// Changes of the vCPUs' LDRs so far, each once and by the route known when it was first seen. What came and
+    /// went between two looks is not among them.
+    #[must_use]
+    pub const fn ldr_changes(&self) -> RouteCounts {
+        self.ldr_changes
     }
 
     /// The latest change of any of `registers` on any of `vcpus`. Among changes of the same moment the first

@@ -111,6 +111,10 @@ impl Host {
                 news.then_some(sample.vm)
             }
             Observation::Lost(lost) => self.vms.get_mut(&lost.vm)?.lost(lost.at).then_some(lost.vm),
+            Observation::Skipped(vm) => {
+                self.vms.get_mut(vm)?.skipped();
+                None
+            }
         }
     }
 

@@ -25,6 +25,9 @@ pub enum Observation {
     /// Something about this VM was lost or could not be read; its state is not to be trusted until the
     /// next sample.
     Lost(Lost),
+    /// Touches of this VM were left out, up to its next sample: that shows the state, but who brought it about is
+    /// not known for certain.
+    Skipped(VmId),
 }
 
 /// A VM exists.

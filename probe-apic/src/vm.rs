@@ -157,8 +157,14 @@ impl Vm {
         news
     }
 
+    /// Notes that touches were left out.
+    pub(crate) const fn skipped(&mut self) {
+        self.history.skipped();
+    }
+
     /// Notes that something about the VM was lost. True where that is news.
     pub(crate) fn lost(&mut self, at: BootTime) -> bool {
+        self.history.skipped();
         let news = !std::mem::replace(&mut self.lost, true);
         if news {
             self.news_at = Some(at);

@@ -132,6 +132,8 @@ pub struct VmCopy {
     pub has_pins: u32,
     /// 0 where everything that must be readable was read; otherwise error codes, OR-ed together.
     pub failed: u32,
+    /// Events of this VM that were left out since it is known, since many before them had not been answered by a copy yet.
+    pub skipped: u64,
     /// The redirection table (`union kvm_ioapic_redirect_entry`).
     pub pins: [u64; PINS],
     /// The logical map: pointers to LAPICs.
@@ -144,7 +146,7 @@ pub struct VmCopy {
 }
 assert_size!(
     VmCopy,
-    8 + 80 + 8 + 8 + 32 + 32 + 8 * 24 + 8 * 64 + 8 * 256 + 64 * 104
+    8 + 80 + 8 + 8 + 32 + 32 + 8 + 8 * 24 + 8 * 64 + 8 * 256 + 64 * 104
 );
 
 record! {

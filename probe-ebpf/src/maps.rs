@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use probe_common::window::Window;
+use probe_common::window::{UNKNOWN, Window};
 
 /// What the kernel side knows of a live VM.
 #[derive(Clone, Copy)]
@@ -18,8 +18,25 @@ pub(crate) struct VmEntry {
     pub(crate) apic_map: u64,
     /// vCPUs that the last recalculation seen walked.
     pub(crate) mapped_vcpus: u32,
-    /// Reserved, 0.
-    pub(crate) reserved: u32,
+    /// Events sent since the last copy.
+    pub(crate) unanswered: u32,
+    /// Events left out since the VM is known.
+    pub(crate) skipped: u64,
+}
+
+impl VmEntry {
+    /// A VM that is known from now on, and its map published last.
+    #[inline(always)]
+    pub(crate) const fn new(generation: u64, apic_map: u64) -> Self {
+        Self {
+            generation,
+            recalculations: 0,
+            apic_map,
+            mapped_vcpus: UNKNOWN,
+            unanswered: 0,
+            skipped: 0,
+        }
+    }
 }
 
 /// Events on their way to userspace. The size is the loader's to choose.
@@ -29,6 +46,10 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Events that found no room in [`EVENTS`], counted per CPU.
 #[map]
 pub(crate) static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Events that were left out, counted per CPU.
+#[map]
+pub(crate) static SKIPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Live VMs by the address of their `struct kvm`. Preallocated: probes may run anywhere.
 #[map]

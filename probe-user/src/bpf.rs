@@ -1,8 +1,11 @@
-//! The kernel side as userspace holds it: the embedded object, loading and attaching, the ring of
-//! events, the window of copies.
+//! The kernel side as seen from here: the embedded object, loaded and attached ([`attachment`]), the descriptors by which it is
+//! observed ([`handles`]), and what is done with them: the ring of events and the copies on demand ([`access`]).
 //!
-//! What events and copies mean is [`crate::observer`]'s business.
+//! Whoever attaches needs privileges, whoever observes needs the descriptors alone, so that the two may be different processes.
 
-pub mod probe;
+pub mod access;
+pub mod attachment;
+pub mod handles;
 pub mod ring;
+mod syscall;
 pub mod window;

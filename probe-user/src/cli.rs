@@ -1,5 +1,7 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
+mod check;
+mod serve;
 mod shared;
 mod value;
 
@@ -8,13 +10,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub use check::Check;
+pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done (also after SIGINT or SIGTERM, and when the reader closes the pipe)
-  2  wrong usage, or --vm names no VM
+  2  wrong usage or configuration, or --vm names no VM
   3  could not look; stderr says why as `error[word]: ...`, with a remedy";
 
 const NOT_MODELLED: &str = "\
@@ -30,6 +34,7 @@ Examples:
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
+  sudo ldrscope check                        one line for Nagios, Icinga and the like
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
 ";
@@ -76,6 +81,10 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Print for each destination which vCPUs should get an interrupt, and which do
     Deliver(Deliver),
+    /// Watch for good, as a daemon: journal, event log, metrics for Prometheus, snapshots
+    Serve(Box<Serve>),
+    /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
+    Check(Check),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
 }

@@ -48,6 +48,14 @@ impl WallClock {
         self.print(at, 3)
     }
 
+    /// ISO 8601 in UTC with seconds and without separators, for names of files.
+    #[must_use]
+    pub fn stamp(&self, at: BootTime) -> String {
+        let mut stamp = self.print(at, 0);
+        stamp.retain(|character| !"-:".contains(character));
+        stamp
+    }
+
     /// The time of day in UTC with milliseconds, for people who watch.
     #[must_use]
     pub fn time_of_day(&self, at: BootTime) -> String {
@@ -55,6 +63,16 @@ impl WallClock {
         moment
             .split_once('T')
             .map_or(moment.clone(), |(_, time)| time.to_owned())
+    }
+
+    /// When the host was booted, in seconds of Unix time.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds of this age are exact to a microsecond"
+    )]
+    pub fn unix_seconds_at_boot(&self) -> f64 {
+        self.offset as f64 / 1e9
     }
 
     /// Saturates at the ends of what jiff can represent: a wall clock set to nonsense is no reason to fail.
@@ -84,6 +102,7 @@ mod tests {
             "2023-11-14T22:13:21.234567Z"
         );
         assert_eq!(clock.human(BootTime(1_234_567_890)), "2023-11-14T22:13:21.234Z");
+        assert_eq!(clock.stamp(BootTime(1_234_567_890)), "20231114T221321Z");
         assert_eq!(clock.time_of_day(BootTime(1_234_567_890)), "22:13:21.234Z");
     }
 

@@ -1,8 +1,10 @@
 //! The verbs, one a file: each wires observer, engine and sinks together and owns nothing but that.
 
+pub mod check;
 pub mod deliver;
 pub mod doctor;
 mod look;
+pub mod serve;
 pub mod snapshot;
 pub mod watch;
 
@@ -19,6 +21,8 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
+        Command::Serve(serve) => serve::run(serve),
+        Command::Check(check) => check::run(check),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
 }

@@ -5,8 +5,10 @@
 //! by [`trust`]; which VMs need another read, by [`pace`].
 
 pub mod deliveries;
+pub mod health;
 pub mod output;
 mod pace;
+pub mod tally;
 mod trust;
 pub mod view;
 
@@ -14,11 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use probe_apic::{
     cause::Route,
-    finding::Confidence,
+    finding::{Confidence, Finding},
     host::Host,
     id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation, Touch},
+    observation::{Lost, Observation, Touch, VmGone},
     rules::judge,
     tracker::Tracker,
     vm::Vm,
@@ -27,6 +29,7 @@ use probe_apic::{
 use self::{
     output::{Event, Output, Status, StatusKind},
     pace::Pace,
+    tally::{Ledger, Tally},
     trust::Trust,
     view::{HostView, VmView},
 };
@@ -52,6 +55,7 @@ pub struct Engine {
     trust: Trust,
     /// VMs to judge at the next poll: a storm's events may each tell something new, and a judgement is dear.
     retold: BTreeSet<VmId>,
+    ledger: Ledger,
     /// What is ready to be told.
     ready: Vec<Output>,
 }
@@ -66,6 +70,7 @@ impl Engine {
         processes: Box<dyn ProcessSource>,
     ) -> Self {
         let host = Host::new(facts.possible_rules.iter().copied());
+        let ledger = Ledger::new(facts.precise);
         Self {
             host: if facts.rules_proven { host.proven() } else { host },
             facts,
@@ -76,6 +81,7 @@ impl Engine {
             pace: Pace::default(),
             trust: Trust::default(),
             retold: BTreeSet::new(),
+            ledger,
             ready: Vec::new(),
         }
     }
@@ -90,6 +96,28 @@ impl Engine {
             },
             None => self,
         }
+    }
+
+    /// The same engine, but it counts on from `tally`: what an engine before it had counted, whose kvm module was
+    /// unloaded.
+    #[must_use]
+    pub fn with_tally(self, tally: Tally) -> Self {
+        Self {
+            ledger: self.ledger.counting_on(tally),
+            ..self
+        }
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        self.ledger.tally()
+    }
+
+    /// What was counted, for the engine that comes after this one.
+    #[must_use]
+    pub fn into_tally(self) -> Tally {
+        *self.ledger.tally()
     }
 
     /// Takes one report in.
@@ -138,12 +166,23 @@ impl Engine {
     /// The VMs that the filter lets pass, judged as they are at this moment.
     #[must_use]
     pub fn view(&self, now: BootTime) -> HostView<'_> {
+        self.view_with(now, judge)
+    }
+
+    /// The same VMs, each with the findings that have been told and not cleared: a VM that is being restored has none
+    /// that its events do not have.
+    #[must_use]
+    pub fn standing(&self, now: BootTime) -> HostView<'_> {
+        self.view_with(now, |vm| self.tracker.held(vm.id()).cloned().collect())
+    }
+
+    fn view_with(&self, now: BootTime, findings: impl Fn(&Vm) -> Vec<Finding>) -> HostView<'_> {
         let vms = self.host.vms().filter_map(|vm| {
             let identity = self.identities.get(&vm.id()).filter(|_| vm.sampled_yet())?;
             self.filter.matches(identity).then(|| VmView {
                 identity,
                 vm,
-                findings: judge(vm),
+                findings: findings(vm),
             })
         });
         HostView {
@@ -186,6 +225,14 @@ impl Engine {
             .count()
     }
 
+    /// No VM is there any more, whether or not its end was seen: what was raised is cleared.
+    pub fn end(&mut self, now: BootTime) {
+        let vms: Vec<VmId> = self.identities.keys().copied().collect();
+        for vm in vms {
+            self.observe(&Observation::VmGone(VmGone { vm, at: now }), now);
+        }
+    }
+
     fn observe(&mut self, observation: &Observation, now: BootTime) {
         if let Observation::VmSeen(seen) = observation {
             self.identities.entry(seen.vm).or_insert_with(VmIdentity::unknown);
@@ -195,6 +242,7 @@ impl Engine {
             if self.host.vm(&gone.vm).is_some_and(|vm| !vm.sampled_yet()));
         let rules = self.host.rules();
         let news = self.host.apply(observation);
+        self.ledger.observed(observation, &self.host);
         if self.host.rules() != rules {
             self.judge_all(now);
         }
@@ -294,6 +342,7 @@ impl Engine {
                 .get(&change.vm)
                 .cloned()
                 .unwrap_or_else(VmIdentity::unknown);
+            self.ledger.told(change.kind);
             self.ready.push(Output::Event(Box::new(Event { vm, change })));
         }
     }

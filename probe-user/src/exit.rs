@@ -1,4 +1,4 @@
-//! How ldrscope ends: three exit codes, and the words on stderr that go with them.
+//! How ldrscope ends: its exit codes, and the words on stderr that go with them.
 
 use std::{
     io::{self, Write},
@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold, escape::escape_line, identity::filter::NoSuchVm, kernel::obstacle::Obstacle,
-    sink::OutputError,
+    command::deliver::Untold, daemon::config::ConfigError, escape::escape_line, identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle, sink::OutputError,
 };
 
 /// How a run ended.
@@ -15,8 +15,12 @@ use crate::{
 pub enum Exit {
     /// The job was done; also after SIGINT, SIGTERM, or a reader that closed the pipe.
     Done,
-    /// The command line was wrong, or names a VM that does not exist.
+    /// The command line or the configuration file was wrong, or names a VM that does not exist.
     Usage,
+    /// `check` only: some destinations are broken or slow, but nothing is known to use them.
+    Warning,
+    /// `check` only: an interrupt that is in use cannot arrive as it should.
+    Critical,
     /// ldrscope could not look, or could not tell what it saw.
     CouldNotLook,
 }
@@ -25,7 +29,8 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Done => Self::from(0),
-            Exit::Usage => Self::from(2),
+            Exit::Warning => Self::from(1),
+            Exit::Usage | Exit::Critical => Self::from(2),
             Exit::CouldNotLook => Self::from(3),
         }
     }
@@ -37,15 +42,23 @@ pub fn report(error: &anyhow::Error, err: &mut dyn Write) -> Exit {
     if exit == Exit::Done {
         return exit;
     }
-    let sentence = error
-        .chain()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ");
+    let sentence = sentence(error);
     // Nobody is left to tell when stderr itself is gone; the exit code remains.
     let _ = write_lines(err, &format!("error[{word}]: "), &sentence);
     let _ = write_lines(err, "  remedy: ", remedy);
     exit
+}
+
+/// The word and the sentence for why a command failed; not escaped.
+#[must_use]
+pub fn cause(error: &anyhow::Error) -> (&'static str, String) {
+    let (word, ..) = judge(error);
+    (word, sentence(error))
+}
+
+fn sentence(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 /// The verifier's answer has many lines: each is escaped, the line ends stay.
@@ -61,10 +74,13 @@ fn write_lines(err: &mut dyn Write, prefix: &str, text: &str) -> io::Result<()> 
     Ok(())
 }
 
-fn judge(error: &anyhow::Error) -> (&'static str, &'static str, Exit) {
+fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
     for cause in error.chain() {
         if let Some(obstacle) = cause.downcast_ref::<Obstacle>() {
             return (obstacle.word(), obstacle.remedy(), Exit::CouldNotLook);
+        }
+        if let Some(config) = cause.downcast_ref::<ConfigError>() {
+            return ("config", config.remedy(), Exit::Usage);
         }
         if cause.is::<NoSuchVm>() {
             return (

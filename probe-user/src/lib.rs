@@ -2,17 +2,22 @@
 //!
 //! Flow: [`observer`] (eBPF, scan) -> reports -> [`engine`] (the analysis of `probe-apic`, identities) ->
 //! outputs -> [`sink`]. The verbs in [`command`] wire the ends together and own all policy of the command
-//! line. Only `sink` formats or serializes; only `kernel` knows versions, symbols and what a host forbids.
+//! line. What lasts is run by [`live`], in a process without privileges: the [`broker`] has them. Only `sink`
+//! formats or serializes; only `kernel` knows versions, symbols and what a host forbids.
 
 pub mod bpf;
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod daemon;
 pub mod engine;
 pub mod escape;
 pub mod exit;
 pub mod identity;
 pub mod kernel;
+pub mod live;
 pub mod logging;
 pub mod observer;
+pub mod privilege;
 pub mod sink;

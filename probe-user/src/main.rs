@@ -1,10 +1,10 @@
 //! `ldrscope`: parse, log, dispatch, exit code. Everything else is in the library.
 
-use std::{io, process::ExitCode};
+use std::{env, io, process::ExitCode};
 
 use clap::Parser;
 use ldrscope::{
-    cli::Cli,
+    cli::{Check, Cli},
     command,
     exit::{self, Exit},
     logging,
@@ -16,10 +16,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are results; they go to stdout, and a closed pipe is nobody's error.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
+            return match error.use_stderr() {
+                false => Exit::Done,
+                true if Check::is_meant_by(env::args_os()) => command::check::refuse(&error),
+                true => Exit::Usage,
             }
             .into();
         }

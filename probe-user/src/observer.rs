@@ -8,6 +8,7 @@ mod aims;
 mod canary;
 mod census;
 mod ingest;
+pub mod opening;
 pub mod reading;
 mod registry;
 mod routes;
@@ -16,87 +17,28 @@ mod sample;
 use std::{
     fs,
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
 };
 
 use probe_apic::{
     id::{BootTime, VmId},
-    map_rules::MapRules,
     observation::Observation,
 };
 use probe_common::decode::Decoded;
 
+pub use self::opening::{HookSet, HostFacts, ObserverOptions};
 use self::registry::Registry;
 use crate::{
     bpf::{
-        probe::{Probe, ProbeOptions},
+        access::{Access, ProgramRuns},
+        attachment::Attachment,
         window::{Adopt, Copies as _},
     },
     clock,
     kernel::{
+        layout::Encoding,
         obstacle::{Obstacle, Source},
-        preflight,
-        support::KernelSupport,
-        symbols::Symbols,
-        types,
     },
 };
-
-/// Which functions of KVM are hooked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookSet {
-    /// Completed recalculations and cold entry points only.
-    Cold,
-    /// Every single register write as well.
-    Precise,
-    /// `Precise` where APICv/AVIC keeps those functions quiet, else `Cold`.
-    Auto,
-}
-
-impl HookSet {
-    /// With APICv or AVIC the functions of the precise hooks are quiet: hardware handles EOI, TPR and most
-    /// ICR writes.
-    fn wants_precise(self, support: &KernelSupport) -> bool {
-        match self {
-            Self::Cold => false,
-            Self::Precise => true,
-            Self::Auto => support.apic_virtualization == Some(true),
-        }
-    }
-}
-
-/// How to observe.
-#[derive(Clone, Debug)]
-pub struct ObserverOptions {
-    /// The hook set.
-    pub hooks: HookSet,
-    /// Whether to prove the hooks with a canary VM.
-    pub canary: bool,
-    /// Size of the ring buffer in bytes: a power of two, at least a page.
-    pub ring_bytes: u32,
-    /// Whether the kernel side logs.
-    pub bpf_log: bool,
-    /// A BTF file to use in place of the kvm module's own.
-    pub btf: Option<PathBuf>,
-}
-
-/// What the observer found out about the host.
-#[derive(Clone, Debug)]
-pub struct HostFacts {
-    /// The kernel's release string.
-    pub kernel: String,
-    /// `amd`, `intel` or `unknown`.
-    pub kvm_vendor: String,
-    /// The map rules that the kernel's types and the canary leave, likeliest first; the published maps of VMs may
-    /// leave fewer ([`probe_apic::host::Host::map_rules`]).
-    pub possible_rules: Vec<MapRules>,
-    /// Whether the canary has shown them to hold.
-    pub rules_proven: bool,
-    /// The hook set as chosen: `cold` or `precise`.
-    pub hooks: &'static str,
-    /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
-    pub vector_hashing: Option<bool>,
-}
 
 /// What the observer reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,73 +80,81 @@ const WALKS: u32 = 50;
 
 /// A host being observed.
 pub struct Observer {
-    probe: Probe,
+    access: Access,
+    /// Where it is this process that keeps the kernel side attached.
+    attachment: Option<Attachment>,
     facts: HostFacts,
     registry: Registry,
     /// Events that arrived while the canary was being watched.
     early: Vec<Decoded>,
     /// The last drain stopped at its limit.
     more: bool,
-    dropped: u64,
-    undecodable: u64,
-    untracked: u64,
+    counts: Counts,
+}
+
+/// What an observer has done and missed since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records taken from the ring.
+    pub records: u64,
+    /// Records that found no room in it.
+    pub dropped: u64,
+    /// Records that the kernel side left out, for a read of the VM was due anyway.
+    pub skipped: u64,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// VMs that the kernel side has no room for.
+    pub untracked: u64,
+    /// Walks of KVM's list of VMs.
+    pub scans: u64,
+    /// Reads of a VM.
+    pub reads: u64,
+}
+
+impl Counts {
+    /// Those of two observers, one after the other.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            dropped: self.dropped + other.dropped,
+            skipped: self.skipped + other.skipped,
+            undecodable: self.undecodable + other.undecodable,
+            untracked: self.untracked + other.untracked,
+            scans: self.scans + other.scans,
+            reads: self.reads + other.reads,
+        }
+    }
 }
 
 impl Observer {
-    /// Checks the host, loads and attaches the kernel side, and proves it with a canary. The VMs that exist
-    /// are reported by the first [`Self::drain`].
+    /// Opens the kernel side in this process and observes it; see [`opening::open`]. The VMs that exist are reported
+    /// by the first [`Self::drain`].
     ///
     /// # Errors
     ///
     /// The [`Obstacle`] that stands in the way.
     pub fn open(options: &ObserverOptions) -> Result<Self, Obstacle> {
-        let support = KernelSupport::probe();
-        preflight::check(&support, options.btf.is_some())?;
-        let symbols = Symbols::read()
-            .map_err(|error| Obstacle::internal("reading the kernel's list of symbols", error))?;
-        let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
-        if let Some(build) = resolved.known_build.filter(|_| !options.canary) {
-            return Err(Obstacle::Unproven { build: build.name });
-        }
-        symbols.locate(&mut resolved.layout)?;
-        let precise = options.hooks.wants_precise(&support);
-        let probe_options = ProbeOptions {
-            ring_bytes: options.ring_bytes,
-            precise,
-            log: options.bpf_log,
-        };
-        let mut probe = Probe::load(probe_options, &resolved.layout, &symbols)
-            .map_err(|obstacle| preflight::explain(obstacle, &support))?;
-        let mut early = Vec::new();
-        let possible_rules = if options.canary {
-            canary::prove(&mut probe, &resolved, precise, &mut early)?
-        } else {
-            resolved.encoding.map_mode.possible_rules().to_vec()
-        };
-        if possible_rules.is_empty() {
-            log::warn!(
-                "KVM's maps of the test VM follow no map rules that ldrscope knows: it shows registers and published maps, and judges by \
-                 those alone"
-            );
-        }
-        let facts = HostFacts {
-            kernel: support.release,
-            kvm_vendor: support.vendor.name().to_owned(),
-            possible_rules,
-            rules_proven: options.canary,
-            hooks: if precise { "precise" } else { "cold" },
-            vector_hashing: support.vector_hashing,
-        };
+        let opened = opening::open(options)?;
         Ok(Self {
-            probe,
-            facts,
-            registry: Registry::new(resolved.encoding),
-            early,
-            more: false,
-            dropped: 0,
-            undecodable: 0,
-            untracked: 0,
+            early: opened.early,
+            attachment: Some(opened.attachment),
+            ..Self::over(opened.access, opened.facts, opened.encoding)
         })
+    }
+
+    /// Observes a kernel side that another process keeps attached.
+    #[must_use]
+    pub fn over(access: Access, facts: HostFacts, encoding: Encoding) -> Self {
+        Self {
+            access,
+            attachment: None,
+            facts,
+            registry: Registry::new(encoding),
+            early: Vec::new(),
+            more: false,
+            counts: Counts::default(),
+        }
     }
 
     /// What was found out about the host.
@@ -213,10 +163,22 @@ impl Observer {
         &self.facts
     }
 
+    /// What was done and missed so far.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What the kernel's statistics say of each hook's program.
+    #[must_use]
+    pub fn program_runs(&self) -> Vec<ProgramRuns> {
+        self.access.runs()
+    }
+
     /// Readable when events wait.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.probe.ring.as_fd()
+        self.access.ring.as_fd()
     }
 
     /// Everything that waits, and the reads it makes necessary. Never blocks.
@@ -226,8 +188,11 @@ impl Observer {
     /// Where the kernel no longer lets itself be read.
     pub fn drain(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
         let mut events = std::mem::take(&mut self.early);
-        self.more = self.probe.ring.drain(BATCH, &mut events);
-        self.probe.flush_log();
+        self.more = self.access.ring.drain(BATCH, &mut events);
+        self.counts.records += events.len() as u64;
+        if let Some(attachment) = &mut self.attachment {
+            attachment.flush_log();
+        }
         self.note_losses(out)?;
         for event in &events {
             ingest::log_detail(event);
@@ -266,21 +231,22 @@ impl Observer {
 
     /// After any loss nothing that is known can be trusted, births and ends included.
     fn note_losses(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let dropped = self.probe.counters.dropped().map_err(unreadable)?;
-        let undecodable = self.probe.ring.undecodable();
-        let lost = (dropped - self.dropped) + (undecodable - self.undecodable);
-        (self.dropped, self.undecodable) = (dropped, undecodable);
+        let dropped = self.access.counters.dropped().map_err(unreadable)?;
+        let undecodable = self.access.ring.undecodable();
+        let lost = (dropped - self.counts.dropped) + (undecodable - self.counts.undecodable);
+        (self.counts.dropped, self.counts.undecodable) = (dropped, undecodable);
         if lost > 0 {
             out.push(Report::Dropped { records: lost });
             self.registry.doubt_all(clock::now());
         }
-        let untracked = self.probe.counters.untracked().map_err(unreadable)?;
-        if untracked > self.untracked {
+        self.counts.skipped = self.access.counters.skipped().map_err(unreadable)?;
+        let untracked = self.access.counters.untracked().map_err(unreadable)?;
+        if untracked > self.counts.untracked {
             log::error!(
                 "{} VMs are not observed: there are more VMs than ldrscope keeps track of",
                 untracked
             );
-            self.untracked = untracked;
+            self.counts.untracked = untracked;
         }
         Ok(())
     }
@@ -288,9 +254,10 @@ impl Observer {
     /// Walks KVM's list and enters every VM that is not known. False where the list would not hold still.
     fn scan(&mut self, out: &mut Vec<Report>) -> Result<bool, Obstacle> {
         for _ in 0..WALKS {
+            self.counts.scans += 1;
             let mut node = 0;
             let torn = loop {
-                let list = self.probe.copier.list(node).map_err(unreadable)?;
+                let list = self.access.copier.list(node).map_err(unreadable)?;
                 for &kvm in &list.vms[..list.count as usize] {
                     self.adopt(kvm, out)?;
                 }
@@ -308,7 +275,7 @@ impl Observer {
     }
 
     fn adopt(&mut self, kvm: u64, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let copy = self.probe.copier.vm(kvm, 0, 0, Adopt::Yes).map_err(unreadable)?;
+        let copy = self.access.copier.vm(kvm, 0, 0, Adopt::Yes).map_err(unreadable)?;
         if copy.made == 1 && !self.registry.knows(kvm, VmId(copy.before.generation)) {
             let vm = VmId(copy.before.generation);
             let owner = reading::owner(&copy).unwrap_or(copy.creator_tid);
@@ -320,7 +287,8 @@ impl Observer {
     fn read_again(&mut self, kvm: u64, vm: VmId, out: &mut Vec<Report>) -> Result<(), Obstacle> {
         // Taken before the read: what happens while it runs may or may not be in it.
         let now = clock::now();
-        let reading = reading::read(&mut self.probe.copier, kvm, vm.0);
+        self.counts.reads += 1;
+        let reading = reading::read(&mut self.access.copier, kvm, vm.0);
         match reading.map_err(unreadable)? {
             None => self.registry.end(kvm, vm, now, out),
             Some(reading) => self.registry.take_reading(kvm, vm, reading, now, out),

@@ -4,6 +4,7 @@
 //! ([`snapshot_table`], [`snapshot_json`]), deliveries likewise ([`deliver_table`], [`deliver_json`]). Text for people lives in [`phrase`], messages in [`message`].
 //! Whatever a guest or an operator named passes [`escape`].
 
+pub mod check_line;
 pub mod convert;
 pub mod deliver_json;
 pub mod deliver_table;

@@ -6,6 +6,7 @@ mod as_kvm;
 mod attribution;
 mod avic;
 mod bench;
+mod check;
 mod deliver;
 mod delivery;
 mod effects;

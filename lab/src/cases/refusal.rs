@@ -15,13 +15,15 @@ use crate::tool::{Outcome, PATIENCE, Standing, Watch, command, run_to_end};
 const TYPES_6_1: &[u8] = include_bytes!("../../../probe-user/fixtures/btf/6.1.kvm.btf");
 const TYPES_6_12: &[u8] = include_bytes!("../../../probe-user/fixtures/btf/6.12.kvm.btf");
 
+/// A user without any privilege.
+pub(super) const NOBODY: u32 = 65_534;
+
 fn snapshot() -> Command {
     command(&["snapshot", "--format", "json"])
 }
 
 pub(super) fn not_root(_: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    const NOBODY: u32 = 65_534;
     let mut ldrscope = snapshot();
     ldrscope.uid(NOBODY).gid(NOBODY);
     refuses(&run_to_end(ldrscope)?, &["not-root", "missing-capability"])

@@ -8,8 +8,8 @@ use super::machine::{
     TARGET, TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, deliver, effects, faults, ids, kdump,
-    keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, faults, ids,
+    kdump, keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -121,6 +121,9 @@ const TABLE: &[Entry] = &[
     Entry::once("large-288", many::large_288),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
     Entry::once("no-vm", quiet::no_vm),
+    Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::once("check-not-root", check::not_root),
+    Entry::once("check-without-kvm", check::without_kvm).on(&[&WITHOUT_KVM]),
     Entry::once("not-root", refusal::not_root),
     Entry::once("pid-namespace", refusal::pid_namespace),
     Entry::once("foreign-types", refusal::foreign_types),

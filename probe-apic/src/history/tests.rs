@@ -415,3 +415,30 @@ fn a_moved_register_page_is_explained_without_a_recalculation() {
     let cause = guest.cause(0, Register::ApicBase).unwrap();
     assert_eq!((cause.route, cause.certain), (Route::Scan, false));
 }
+
+#[test]
+fn nothing_is_certain_of_what_touches_that_were_left_out_would_have_told() {
+    let mut guest = Guest::booted(&clean_flat(2));
+    guest.host.apply(&Observation::Skipped(VM));
+    guest.write(1, |lapic| lapic.ldr = Ldr(0x0100_0000));
+    let cause = guest.cause(1, Register::Ldr).unwrap();
+    assert!(!cause.certain, "{cause:?}");
+    // The read has shown what became of them.
+    guest.write(1, |lapic| lapic.ldr = Ldr(0x0200_0000));
+    assert!(guest.cause(1, Register::Ldr).unwrap().certain);
+}
+
+#[test]
+fn a_touch_that_comes_after_the_read_takes_no_credit_for_those_left_out() {
+    let mut guest = Guest::booted(&clean_flat(2));
+    // Another route changes the LDR, which nobody tells of; then the guest writes SVR, whose touch comes late.
+    guest.vcpus[1] = with(guest.vcpus[1], |lapic| lapic.ldr = Ldr(0x0800_0000));
+    guest.vcpus[1] = with(guest.vcpus[1], disable);
+    guest.now += 10;
+    let late = recalculated(guest.now, &guest.vcpus[1]);
+    guest.host.apply(&Observation::Skipped(VM));
+    guest.read();
+    guest.host.apply(&late);
+    let cause = guest.cause(1, Register::Ldr).unwrap();
+    assert!(!cause.certain, "{cause:?}");
+}

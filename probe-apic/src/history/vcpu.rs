@@ -10,7 +10,7 @@ use super::{
     ldr_life::{LdrLife, Renewal},
 };
 use crate::{
-    cause::{Cause, Register, Route, Task},
+    cause::{Cause, Register, Route, RouteCounts, Task},
     id::{BootTime, VcpuId},
     lapic::Lapic,
 };
@@ -62,6 +62,8 @@ pub(super) struct VcpuHistory {
     /// The registers as of the last touch. Touches may be read after a sample that is newer than they are.
     trail: Lapic,
     changes: [Option<Box<Change>>; Register::ALL.len()],
+    /// The LDR whose coming about was counted last: a change may be noted once as found and again with its writer.
+    counted_ldr: Option<u64>,
     /// When it was found with a past that nobody observed.
     found_at: Option<BootTime>,
     entered: Option<Entered>,
@@ -86,6 +88,7 @@ impl VcpuHistory {
             known: lapic,
             trail: lapic,
             changes: Default::default(),
+            counted_ldr: None,
             found_at,
             entered: None,
             wrote: None,
@@ -93,8 +96,8 @@ impl VcpuHistory {
         }
     }
 
-    /// A route was entered; `lapic` is the state before it.
-    pub(super) fn entered(&mut self, by: Attribution, lapic: &Lapic, late: bool) {
+    /// A route was entered; `lapic` is the state before it. Changes of LDR go into `counts`.
+    pub(super) fn entered(&mut self, by: Attribution, lapic: &Lapic, late: bool, counts: &mut RouteCounts) {
         let tid = by.task.as_ref().map(|task| task.tid);
         // Restores and resets set the APIC base on their way: the outer route is the one to name.
         let nested =
@@ -111,7 +114,7 @@ impl VcpuHistory {
                 task: None,
                 ..by
             };
-            self.sampled(&unseen, lapic);
+            self.sampled(&unseen, lapic, counts);
             self.trail = *lapic;
         }
     }
@@ -145,8 +148,14 @@ impl VcpuHistory {
         }
     }
 
-    /// A recalculation ran on this vCPU; `lapic` is the state after it.
-    pub(super) fn recalculated(&mut self, by: &Attribution, lapic: &Lapic, late: bool) -> Step {
+    /// A recalculation ran on this vCPU; `lapic` is the state after it. Changes of LDR go into `counts`.
+    pub(super) fn recalculated(
+        &mut self,
+        by: &Attribution,
+        lapic: &Lapic,
+        late: bool,
+        counts: &mut RouteCounts,
+    ) -> Step {
         let wrote = self.wrote.take();
         // A sample may have shown the change first, without its writer: then the trail tells.
         let seen_before = late || !lapic.differs_from(&self.known);
@@ -156,6 +165,7 @@ impl VcpuHistory {
             let superseded = late && lapic.differs_in(&self.known, register);
             if lapic.differs_in(&before, register) && !superseded {
                 let wrote = wrote.filter(|wrote| wrote.register == register);
+                self.count(register, by.route, lapic, counts);
                 self.note(
                     register,
                     by,
@@ -176,8 +186,20 @@ impl VcpuHistory {
         }
     }
 
-    /// The registers as a sample shows them. Returns what [`LdrLife`] says of the step.
-    pub(super) fn sampled(&mut self, by: &Attribution, lapic: &Lapic) -> Option<Renewal> {
+    /// Touches were left out before the sample that shows `lapic`: what was seen of them goes with no later one.
+    pub(super) fn begin_anew(&mut self, lapic: &Lapic) {
+        self.trail = *lapic;
+        self.entered = None;
+        self.wrote = None;
+    }
+
+    /// The registers as a sample shows them. Changes of LDR go into `counts`. Returns what [`LdrLife`] says of the step.
+    pub(super) fn sampled(
+        &mut self,
+        by: &Attribution,
+        lapic: &Lapic,
+        counts: &mut RouteCounts,
+    ) -> Option<Renewal> {
         let before = self.known;
         if !lapic.differs_from(&before) {
             if lapic.apic_base.address() != before.apic_base.address() {
@@ -188,6 +210,7 @@ impl VcpuHistory {
         }
         for register in Register::ALL {
             if lapic.differs_in(&before, register) {
+                self.count(register, by.route, lapic, counts);
                 self.note(
                     register,
                     by,
@@ -216,6 +239,13 @@ impl VcpuHistory {
         );
         let (old, new) = (before.apic_base.0, lapic.apic_base.0);
         self.note(Register::ApicBase, &by, old, new, None);
+    }
+
+    fn count(&mut self, register: Register, route: Route, lapic: &Lapic, counts: &mut RouteCounts) {
+        let new = Some(lapic.register(register));
+        if register == Register::Ldr && std::mem::replace(&mut self.counted_ldr, new) != new {
+            counts.count(route);
+        }
     }
 
     fn note(&mut self, register: Register, by: &Attribution, old: u64, new: u64, wrote: Option<Wrote>) {

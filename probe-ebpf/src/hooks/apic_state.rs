@@ -54,7 +54,11 @@ fn apic_base(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn entered(vcpu: Vcpu, route: u32, fill: impl FnOnce(&mut Event)) -> Option<()> {
     let kvm = vcpu.kvm()?;
-    emit::event(kind::ENTERED, kvm, kvm.entry(), |record| {
+    let mut entry = None;
+    if !emit::admits(kvm, &mut entry) {
+        return None;
+    }
+    emit::event(kind::ENTERED, kvm, entry, |record| {
         record.what = route;
         describe(record, vcpu);
         fill(record);

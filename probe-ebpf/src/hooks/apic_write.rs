@@ -38,7 +38,11 @@ fn try_reg_write(ctx: &ProbeContext, reg: u32) -> Option<()> {
         kvm::read::<u32>(lapic.registers()? + reg as u64)
     };
     let rip = vcpu.guest_rip();
-    emit::event(kind::WROTE, kvm, kvm.entry(), |record| {
+    let mut entry = None;
+    if !emit::admits(kvm, &mut entry) {
+        return None;
+    }
+    emit::event(kind::WROTE, kvm, entry, |record| {
         record.vcpu_id = id;
         record.what = reg;
         record.new = new as u64;

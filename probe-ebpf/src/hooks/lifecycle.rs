@@ -2,10 +2,7 @@
 //! the address a new birth number and a death takes it out.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
-use probe_common::{
-    event::{kind, valid},
-    window::UNKNOWN,
-};
+use probe_common::event::{kind, valid};
 
 use crate::{
     emit::{self, Birth},
@@ -28,13 +25,7 @@ fn try_vm_born(ctx: &ProbeContext, kvm: Kvm) {
     let Some(generation) = emit::birth_number(ctx, Birth::Seen) else {
         return;
     };
-    let entry = VmEntry {
-        generation,
-        recalculations: 0,
-        apic_map: 0,
-        mapped_vcpus: UNKNOWN,
-        reserved: 0,
-    };
+    let entry = VmEntry::new(generation, 0);
     if VMS.insert(kvm.address(), entry, 0).is_err() {
         emit::count(&UNTRACKED);
         return;

@@ -28,6 +28,9 @@ fn try_recalculated(kvm: Kvm) -> Option<()> {
     let mut kind = kind::RECALCULATED;
     if let Some(entry) = VMS.get_ptr_mut(kvm.address()) {
         kind = note_map(entry, kvm)?;
+        if !emit::answers(entry) {
+            return None;
+        }
         // SAFETY: the verifier proved that the entry exists.
         seen = Some(unsafe { *entry });
     }
@@ -95,7 +98,10 @@ fn routes_replaced(ctx: ProbeContext) -> u32 {
 fn routes_changed(ctx: &ProbeContext) -> u32 {
     if let Some(address) = ctx.arg::<u64>(0) {
         let kvm = Kvm::at(address);
-        emit::event(kind::ROUTES_CHANGED, kvm, kvm.entry(), |_| ());
+        let mut entry = None;
+        if emit::admits(kvm, &mut entry) {
+            emit::event(kind::ROUTES_CHANGED, kvm, entry, |_| ());
+        }
     }
     0
 }

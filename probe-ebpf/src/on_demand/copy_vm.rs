@@ -50,13 +50,7 @@ fn adopt_vm(ctx: &RawTracePointContext, kvm: Kvm) {
         return;
     };
     let apic_map = kvm.apic_map().unwrap_or(0);
-    let entry = VmEntry {
-        generation,
-        recalculations: 0,
-        apic_map,
-        mapped_vcpus: UNKNOWN,
-        reserved: 0,
-    };
+    let entry = VmEntry::new(generation, apic_map);
     if VMS.insert(kvm.address(), entry, NO_EXIST).is_err() {
         // Known by now, or no room; only the latter is a loss.
         if kvm.entry().is_none() {
@@ -79,6 +73,7 @@ fn try_copy_vm(kvm: Kvm, first_vcpu: u32, first_physical: u32) -> Option<()> {
     vm.failed = 0;
     vm.first_vcpu = first_vcpu;
     vm.first_physical = first_physical;
+    vm.skipped = answer(kvm);
     vm.before = kvm.stamp();
     copy_identity(kvm, vm);
     copy_switches(kvm, vm);
@@ -88,6 +83,19 @@ fn try_copy_vm(kvm: Kvm, first_vcpu: u32, first_physical: u32) -> Option<()> {
     vm.after = kvm.stamp();
     vm.made = (vm.before.generation != 0 && vm.before.generation == vm.after.generation) as u16;
     Some(())
+}
+
+/// This copy shows what became of all events so far; whatever comes from now on is sent again. Returns how many were left
+/// out.
+#[inline(always)]
+fn answer(kvm: Kvm) -> u64 {
+    let Some(entry) = VMS.get_ptr_mut(kvm.address()) else {
+        return 0;
+    };
+    // SAFETY: the verifier proved that the entry exists; every field is a plain integer, read and written whole.
+    unsafe { (*entry).unanswered = 0 };
+    // SAFETY: as above.
+    unsafe { (*entry).skipped }
 }
 
 #[inline(always)]

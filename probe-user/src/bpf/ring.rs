@@ -52,6 +52,7 @@ impl AsFd for Ring {
 /// What the kernel side counted as lost, since it was loaded.
 pub struct Counters {
     dropped: PerCpuArray<MapData, u64>,
+    skipped: PerCpuArray<MapData, u64>,
     untracked: PerCpuArray<MapData, u64>,
 }
 
@@ -61,9 +62,10 @@ impl Counters {
     /// # Errors
     ///
     /// Where a map is of another kind.
-    pub fn new(dropped: Map, untracked: Map) -> Result<Self, MapError> {
+    pub fn new(dropped: Map, skipped: Map, untracked: Map) -> Result<Self, MapError> {
         Ok(Self {
             dropped: dropped.try_into()?,
+            skipped: skipped.try_into()?,
             untracked: untracked.try_into()?,
         })
     }
@@ -75,6 +77,15 @@ impl Counters {
     /// Where the kernel refuses the look-up.
     pub fn dropped(&self) -> Result<u64, MapError> {
         total(&self.dropped)
+    }
+
+    /// Events that were left out, since a copy that was due anyway shows what became of them.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses the look-up.
+    pub fn skipped(&self) -> Result<u64, MapError> {
+        total(&self.skipped)
     }
 
     /// VMs that found no room in the table.

@@ -2,23 +2,21 @@
 //!
 //! UNSAFETY: maps the window's memory and reads it. Only this module does.
 
-use std::{os::fd::AsFd, ptr};
-
-use aya::{
-    Ebpf,
-    maps::{Map, MapData, MapError},
-    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    ptr,
 };
+
 use probe_common::window::{ListCopy, RouteCopy, VmCopy, Window};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::syscall;
 use crate::kernel::obstacle::Obstacle;
 
 /// The window's memory, mapped read-only.
 #[derive(Debug)]
 pub struct WindowView {
-    /// Keeps the map alive.
-    _map: MapData,
     memory: *const Window,
 }
 
@@ -31,18 +29,8 @@ impl WindowView {
     ///
     /// # Errors
     ///
-    /// Where the map is of another kind or the kernel refuses to map it.
-    pub fn new(map: Map) -> Result<Self, Obstacle> {
-        let Map::Array(map) = map else {
-            let source = MapError::InvalidName {
-                name: "WINDOW".to_owned(),
-            }
-            .into();
-            return Err(Obstacle::LoadRefused {
-                program: "WINDOW".to_owned(),
-                source,
-            });
-        };
+    /// Where the kernel refuses to map it.
+    pub fn new(map: OwnedFd) -> Result<Self, Obstacle> {
         // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value
         // (the kernel rounds both to whole pages).
         let memory = unsafe {
@@ -51,13 +39,13 @@ impl WindowView {
                 size_of::<Window>(),
                 ProtFlags::READ,
                 MapFlags::SHARED,
-                map.fd().as_fd(),
+                map.as_fd(),
                 0,
             )
         };
         let memory = memory.map_err(|error| Obstacle::internal("mapping the window", error.into()))?;
+        // The mapping keeps the map alive.
         Ok(Self {
-            _map: map,
             memory: memory.cast(),
         })
     }
@@ -105,10 +93,7 @@ pub enum Adopt {
 }
 
 /// The programs that fill the window; loaded, never attached.
-pub const PROGRAMS: [&str; 3] = [COPY_VM, COPY_ROUTES, WALK_LIST];
-const COPY_VM: &str = "copy_vm";
-const COPY_ROUTES: &str = "copy_routes";
-const WALK_LIST: &str = "walk_list";
+pub const PROGRAMS: [&str; 3] = ["copy_vm", "copy_routes", "walk_list"];
 
 /// A source of copies of VMs. What puts them together takes any, so that it can be tried on copies that no kernel
 /// would make.
@@ -141,13 +126,15 @@ pub trait Copies {
 /// Copies kernel state on demand.
 #[derive(Debug)]
 pub struct Copier {
-    ebpf: Ebpf,
+    copy_vm: OwnedFd,
+    copy_routes: OwnedFd,
+    walk_list: OwnedFd,
     window: WindowView,
 }
 
 /// Fails where the kernel refuses to run a program.
 impl Copies for Copier {
-    type Error = ProgramError;
+    type Error = io::Error;
 
     fn vm(
         &mut self,
@@ -155,23 +142,30 @@ impl Copies for Copier {
         first_vcpu: u32,
         first_physical: u32,
         adopt: Adopt,
-    ) -> Result<Box<VmCopy>, ProgramError> {
+    ) -> io::Result<Box<VmCopy>> {
         let adopt = u64::from(adopt == Adopt::Yes);
-        self.run(COPY_VM, &[kvm, first_vcpu.into(), first_physical.into(), adopt])?;
+        let context = [kvm, first_vcpu.into(), first_physical.into(), adopt];
+        syscall::run(self.copy_vm.as_fd(), &context)?;
         Ok(self.window.vm())
     }
 
-    fn routes(&mut self, kvm: u64, first_gsi: u32) -> Result<Box<RouteCopy>, ProgramError> {
-        self.run(COPY_ROUTES, &[kvm, first_gsi.into()])?;
+    fn routes(&mut self, kvm: u64, first_gsi: u32) -> io::Result<Box<RouteCopy>> {
+        syscall::run(self.copy_routes.as_fd(), &[kvm, first_gsi.into(), 0, 0])?;
         Ok(self.window.routes())
     }
 }
 
 impl Copier {
-    /// Takes over the loaded object, with [`PROGRAMS`] loaded, and the window they write.
+    /// Takes over the programs, in the order of [`PROGRAMS`], and the window they write.
     #[must_use]
-    pub const fn new(ebpf: Ebpf, window: WindowView) -> Self {
-        Self { ebpf, window }
+    pub fn new(programs: [OwnedFd; 3], window: WindowView) -> Self {
+        let [copy_vm, copy_routes, walk_list] = programs;
+        Self {
+            copy_vm,
+            copy_routes,
+            walk_list,
+            window,
+        }
     }
 
     /// Copies a stretch of KVM's list of VMs from `node` on; 0 is its head.
@@ -179,16 +173,8 @@ impl Copier {
     /// # Errors
     ///
     /// Where the kernel refuses to run the program.
-    pub fn list(&mut self, node: u64) -> Result<ListCopy, ProgramError> {
-        self.run(WALK_LIST, &[node])?;
+    pub fn list(&mut self, node: u64) -> io::Result<ListCopy> {
+        syscall::run(self.walk_list.as_fd(), &[node, 0, 0, 0])?;
         Ok(self.window.list())
-    }
-
-    fn run(&self, name: &str, arguments: &[u64]) -> Result<(), ProgramError> {
-        let program = self.ebpf.program(name).ok_or(ProgramError::NotLoaded)?;
-        let program: &RawTracePoint = program.try_into()?;
-        let mut options = RawTracePointRunOptions::new();
-        options.args[..arguments.len()].copy_from_slice(arguments);
-        program.test_run(options).map(|_| ())
     }
 }

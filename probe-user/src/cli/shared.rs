@@ -57,6 +57,7 @@ impl Observe {
             canary: !self.no_canary,
             ring_bytes: self.ring_size,
             bpf_log: self.bpf_log,
+            run_time: false,
             btf: self.btf.clone(),
         }
     }

@@ -13,6 +13,7 @@ use crate::{
         symbols::Symbols,
         types,
     },
+    privilege,
     sink::{OutputError, doctor, terminal::Style},
 };
 
@@ -21,6 +22,8 @@ use crate::{
 /// # Errors
 /// An output that fails.
 pub fn run(arguments: &Doctor) -> Result<Exit> {
+    // First, while there is nothing yet that a forked process could trip over.
+    let rehearsal = privilege::rehearse();
     let support = KernelSupport::probe();
     let layout = types::resolve(arguments.btf.as_deref(), &support.release);
     let symbols = Symbols::read().ok();
@@ -29,6 +32,7 @@ pub fn run(arguments: &Doctor) -> Result<Exit> {
         symbols: symbols.as_ref(),
         layout: layout.as_ref(),
         btf_named: arguments.btf.is_some(),
+        rehearsal: rehearsal.as_ref(),
     });
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.format {

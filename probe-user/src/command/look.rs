@@ -20,18 +20,38 @@ const ATTEMPTS: u32 = 20;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What a look came to.
+pub(super) struct Look {
+    /// The host.
+    pub(super) engine: Engine,
+    /// Whether KVM's list of VMs held still for long enough to be read to its end.
+    pub(super) list_is_whole: bool,
+}
+
 /// The host as it is now.
 ///
 /// # Errors
 /// An [`Obstacle`], or a filter that matches nothing.
 pub(super) fn look(observe: &Observe, subject: &Subject) -> Result<Engine> {
+    look_closely(observe, subject).map(|look| look.engine)
+}
+
+/// The same, for those who must know whether it is all there is.
+///
+/// # Errors
+/// As for [`look`].
+pub(super) fn look_closely(observe: &Observe, subject: &Subject) -> Result<Look> {
     let mut observer = Observer::open(&observe.options())?;
     let filter = VmFilter::new(subject.vm.clone());
     let mut engine =
         Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs)).as_kvm(subject.as_kvm);
     take_in(&mut observer, &mut engine)?;
     engine.check_filter()?;
-    Ok(engine)
+    let list_is_whole = observer.backlog() != Backlog::More;
+    Ok(Look {
+        engine,
+        list_is_whole,
+    })
 }
 
 fn take_in(observer: &mut Observer, engine: &mut Engine) -> Result<(), Obstacle> {

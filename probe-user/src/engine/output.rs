@@ -47,6 +47,16 @@ pub enum StatusKind {
     Certain,
     /// KVM destroyed a VM.
     VmGone,
+    /// Of a VM more changed than may be told: what was left out since this was said last.
+    Suppressed {
+        /// How many lines.
+        lines: u64,
+    },
+    /// The output itself could not be written for a while.
+    OutputLost {
+        /// How many of its lines are missing.
+        lines: u64,
+    },
 }
 
 impl StatusKind {
@@ -58,6 +68,19 @@ impl StatusKind {
             Self::Uncertain => "uncertain",
             Self::Certain => "certain",
             Self::VmGone => "vm-gone",
+            Self::Suppressed { .. } => "suppressed",
+            Self::OutputLost { .. } => "output-lost",
+        }
+    }
+
+    /// How many records or lines it is about, for the kinds that count.
+    #[must_use]
+    pub const fn count(self) -> Option<u64> {
+        match self {
+            Self::Lost { records: count }
+            | Self::Suppressed { lines: count }
+            | Self::OutputLost { lines: count } => Some(count),
+            Self::Uncertain | Self::Certain | Self::VmGone => None,
         }
     }
 }

@@ -41,6 +41,20 @@ impl InhibitTable {
         Self(named.collect())
     }
 
+    /// Bits and names, ascending.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(u32, String)> {
+        let entry = |(bit, reason): (&u32, &Inhibit)| (*bit, reason.name().to_owned());
+        self.0.iter().map(entry).collect()
+    }
+
+    /// The table with these [entries](Self::entries).
+    #[must_use]
+    pub fn from_entries(entries: &[(u32, String)]) -> Self {
+        let entry = |(bit, name): &(u32, String)| (*bit, Inhibit::named(name));
+        Self(entries.iter().map(entry).collect())
+    }
+
     /// The reasons that are set in `mask`. A bit that the kernel's own types do not name is told by its number.
     #[must_use]
     pub fn decode(&self, mask: u64) -> Inhibits {

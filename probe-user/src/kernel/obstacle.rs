@@ -143,6 +143,16 @@ pub enum Obstacle {
         /// What was expected and did not come.
         what: String,
     },
+    /// Another process of ldrscope's met it, and tells of it.
+    #[error("{sentence}")]
+    Relayed {
+        /// The cause word.
+        word: &'static str,
+        /// What stands in the way, sources included.
+        sentence: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// A read or wait on ldrscope's own side failed.
     #[error("{doing} failed")]
     Internal {
@@ -176,6 +186,41 @@ impl Obstacle {
         }
     }
 
+    /// All cause words.
+    pub const WORDS: [&'static str; 19] = [
+        "not-x86-64",
+        "kernel-too-old",
+        "not-root",
+        "missing-capability",
+        "lockdown",
+        "pid-namespace",
+        "no-kvm",
+        "kvm-not-loaded",
+        "no-btf",
+        "unknown-layout",
+        "no-kprobes",
+        "symbol-missing",
+        "addresses-hidden",
+        "no-object",
+        "load-refused",
+        "attach-failed",
+        "canary-failed",
+        "deaf",
+        "internal",
+    ];
+
+    /// The sentence with those of its sources behind it.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            text.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        text
+    }
+
     /// The fixed cause word, as printed in `error[word]`.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -200,13 +245,14 @@ impl Obstacle {
             Self::AttachFailed { .. } => "attach-failed",
             Self::CanaryFailed { .. } => "canary-failed",
             Self::Deaf { .. } => "deaf",
+            Self::Relayed { word, .. } => word,
             Self::Internal { .. } => "internal",
         }
     }
 
     /// What to do about it: one sentence.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub const fn remedy(&self) -> &str {
         match self {
             Self::NotX86 { .. } => "run ldrscope on the x86-64 host that runs the VMs",
             Self::KernelTooOld { .. } => "run a kernel from 5.10 on; 6.1 or later is recommended",
@@ -267,6 +313,7 @@ impl Obstacle {
             Self::Deaf { .. } => {
                 "run `ldrscope doctor`; if kvm was loaded again a moment ago, start ldrscope again"
             }
+            Self::Relayed { remedy, .. } => remedy.as_str(),
             Self::Internal { .. } => "start it again; if it happens again, please report this message",
         }
     }

@@ -4,8 +4,11 @@
 //! a guess. Reading them is [`probe`]'s business.
 
 mod probe;
+mod surroundings;
 
 use std::{fs, os::unix::fs::MetadataExt as _};
+
+pub use surroundings::ProcMount;
 
 /// Where the kernel's own types are.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -13,11 +16,18 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where those of the kvm module are.
 pub const KVM_BTF: &str = "/sys/kernel/btf/kvm";
 
-/// Tells one load of the kvm module from the next: the inode of its directory in sysfs, which is never used
-/// again. `None` where it is not loaded. Built into the kernel it never changes.
-#[must_use]
-pub fn kvm_instance() -> Option<u64> {
-    fs::metadata("/sys/module/kvm").ok().map(|module| module.ino())
+/// Tells one load of KVM's modules, common and vendor's, from the next: the inodes of their directories in sysfs, which are
+/// never used again. Of what is not loaded, or built into the kernel and bare of parameters, there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KvmInstance([Option<u64>; 3]);
+
+impl KvmInstance {
+    /// The present one.
+    #[must_use]
+    pub fn present() -> Self {
+        let inode = |module| fs::metadata(module).ok().map(|directory| directory.ino());
+        Self(["/sys/module/kvm", "/sys/module/kvm_amd", "/sys/module/kvm_intel"].map(inode))
+    }
 }
 
 /// What a host is and allows.
@@ -31,6 +41,8 @@ pub struct KernelSupport {
     pub uid: u32,
     /// The effective capabilities.
     pub capabilities: Capabilities,
+    /// Those that this process and its programs could have at most; `None` where not known.
+    pub bounding: Option<Capabilities>,
     /// Whether this is the initial user namespace, in which alone they count; `None` where not known.
     pub initial_user_namespace: Option<bool>,
     /// Whether this is the initial pid namespace; `None` where not known.
@@ -63,8 +75,16 @@ pub struct KernelSupport {
     pub perf_event_paranoid: Option<i32>,
     /// `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf_disabled: Option<i32>,
+    /// `kernel.bpf_stats_enabled`.
+    pub bpf_stats: Option<i32>,
     /// The soft limit of locked memory in bytes; `None` for no limit.
     pub memlock: Option<u64>,
+    /// Whether seccomp's filters can be used; `None` where the kernel does not say.
+    pub seccomp: Option<bool>,
+    /// The systemd unit that this process is the service of.
+    pub unit: Option<String>,
+    /// What is hidden of `/proc`.
+    pub proc_mount: ProcMount,
     /// Whether tracefs is mounted and readable.
     pub tracefs: bool,
     /// Whether debugfs is mounted and readable.
@@ -82,6 +102,8 @@ pub struct Capabilities {
     pub perfmon: bool,
     /// `CAP_BPF`.
     pub bpf: bool,
+    /// `CAP_SYS_RESOURCE`: limits may be raised.
+    pub sys_resource: bool,
 }
 
 /// The kernel's lockdown (kernel_lockdown(7)).
@@ -163,16 +185,19 @@ impl Capabilities {
 impl KernelSupport {
     /// A host on which everything works: tests take one thing away.
     pub(crate) fn capable() -> Self {
+        let every = Capabilities {
+            sys_admin: true,
+            syslog: true,
+            perfmon: true,
+            bpf: true,
+            sys_resource: true,
+        };
         Self {
             release: "6.1.0-56-amd64".to_owned(),
             machine: "x86_64".to_owned(),
             uid: 0,
-            capabilities: Capabilities {
-                sys_admin: true,
-                syslog: true,
-                perfmon: true,
-                bpf: true,
-            },
+            capabilities: every,
+            bounding: Some(every),
             initial_user_namespace: Some(true),
             initial_pid_namespace: Some(true),
             lockdown: Some(Lockdown::Integrity),
@@ -188,7 +213,11 @@ impl KernelSupport {
             kptr_restrict: Some(0),
             perf_event_paranoid: Some(3),
             unprivileged_bpf_disabled: Some(2),
+            bpf_stats: Some(0),
             memlock: None,
+            seccomp: Some(true),
+            unit: None,
+            proc_mount: ProcMount::default(),
             tracefs: true,
             debugfs: true,
         }

@@ -125,10 +125,16 @@ impl Symbols {
         self.0.get(name).into_iter().flatten()
     }
 
+    /// Whether the kernel shows any address.
+    #[must_use]
+    pub fn shown(&self) -> bool {
+        self.0.values().flatten().any(|symbol| symbol.address != 0)
+    }
+
     /// Whether the kernel hides all addresses.
     #[must_use]
     pub fn hidden(&self) -> bool {
-        !self.0.is_empty() && self.0.values().flatten().all(|symbol| symbol.address == 0)
+        !self.0.is_empty() && !self.shown()
     }
 }
 
@@ -181,6 +187,6 @@ garbage
     fn hidden_addresses_are_no_addresses() {
         let hidden = Symbols::parse("0000000000000000 D vm_list\t[kvm]\n".as_bytes()).unwrap();
         assert_eq!(hidden.variable("vm_list"), None);
-        assert!(hidden.hidden());
+        assert!(hidden.hidden() && !hidden.shown());
     }
 }

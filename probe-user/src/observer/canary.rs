@@ -15,7 +15,7 @@ use probe_common::{
 use self::vm::{Canary, MESSAGE, State};
 use super::reading::{self, Reading};
 use crate::{
-    bpf::probe::Probe,
+    bpf::access::Access,
     clock,
     kernel::{
         layout::{Encoding, Resolved},
@@ -56,16 +56,16 @@ const LAPIC_RESET: &str = "lapic_reset";
 ///
 /// Where the canary cannot be made, or was not seen, or not as it was made.
 pub(super) fn prove(
-    probe: &mut Probe,
+    access: &mut Access,
     resolved: &Resolved,
     precise: bool,
     others: &mut Vec<Decoded>,
 ) -> Result<Vec<MapRules>, Obstacle> {
     let mut attempt = 1;
     loop {
-        let before = losses(probe)?;
-        match prove_once(probe, resolved, precise, others) {
-            Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(probe)? > before => {
+        let before = losses(access)?;
+        match prove_once(access, resolved, precise, others) {
+            Err(Obstacle::Deaf { .. }) if attempt < ATTEMPTS && losses(access)? > before => {
                 // After a loss every VM is looked for and read anyway.
                 others.clear();
                 attempt += 1;
@@ -76,26 +76,26 @@ pub(super) fn prove(
 }
 
 fn prove_once(
-    probe: &mut Probe,
+    access: &mut Access,
     resolved: &Resolved,
     precise: bool,
     others: &mut Vec<Decoded>,
 ) -> Result<Vec<MapRules>, Obstacle> {
     let mut seen = Vec::new();
     // What guests sent before leaves its room to the canary.
-    drain(probe, &mut seen);
+    drain(access, &mut seen);
     let canary = Canary::create()?;
     canary.set(&DISABLED)?;
-    drain(probe, &mut seen);
-    let map_rules = seen_made(probe, precise, &seen).and_then(|kvm| {
+    drain(access, &mut seen);
+    let map_rules = seen_made(access, precise, &seen).and_then(|kvm| {
         let mut fitting = resolved.encoding.map_mode.possible_rules().to_vec();
-        keep_fitting(&mut fitting, &read_back(probe, kvm, resolved, &DISABLED)?);
+        keep_fitting(&mut fitting, &read_back(access, kvm, resolved, &DISABLED)?);
         canary.set(&MULTI_BIT)?;
-        keep_fitting(&mut fitting, &read_back(probe, kvm, resolved, &MULTI_BIT)?);
+        keep_fitting(&mut fitting, &read_back(access, kvm, resolved, &MULTI_BIT)?);
         Ok(fitting)
     });
     drop(canary);
-    drain(probe, &mut seen);
+    drain(access, &mut seen);
     let generation = birth(&seen).and_then(|born| born.generation);
     let of_canary = |event: &Decoded| event.generation.is_some() && event.generation == generation;
     let ended = seen
@@ -111,7 +111,7 @@ fn prove_once(
 }
 
 /// What of the canary must have been seen while it lives. Returns its address and birth number.
-fn seen_made(probe: &Probe, precise: bool, seen: &[Decoded]) -> Result<(u64, u64), Obstacle> {
+fn seen_made(access: &Access, precise: bool, seen: &[Decoded]) -> Result<(u64, u64), Obstacle> {
     let born = birth(seen).ok_or_else(|| deaf("the test VM's creation was not seen"))?;
     let of_canary = |event: &&Decoded| event.generation == born.generation;
     let expect = |what: &str, is: fn(Kind) -> bool| {
@@ -120,12 +120,12 @@ fn seen_made(probe: &Probe, precise: bool, seen: &[Decoded]) -> Result<(u64, u64
             .ok_or_else(|| deaf(&format!("the test VM was made, but {what} was not seen")))
     };
     expect("its vCPU's creation", |kind| matches!(kind, Kind::VcpuBorn))?;
-    if probe.has(LAPIC_RESET) {
+    if access.has(LAPIC_RESET) {
         expect("its vCPU's reset", |kind| {
             matches!(kind, Kind::Entered(EnteredRoute::Reset))
         })?;
     }
-    if probe.has(SET_LAPIC) {
+    if access.has(SET_LAPIC) {
         expect("its KVM_SET_LAPIC", |kind| {
             matches!(kind, Kind::Entered(EnteredRoute::SetLapic))
         })?;
@@ -152,17 +152,17 @@ fn birth(seen: &[Decoded]) -> Option<&Decoded> {
 }
 
 /// Everything that waits; of guests that never pause, as much as comes in this many batches.
-fn drain(probe: &mut Probe, seen: &mut Vec<Decoded>) {
+fn drain(access: &mut Access, seen: &mut Vec<Decoded>) {
     const BATCHES: usize = 16;
     for _ in 0..BATCHES {
-        if !probe.ring.drain(BATCH, seen) {
+        if !access.ring.drain(BATCH, seen) {
             break;
         }
     }
 }
 
-fn losses(probe: &Probe) -> Result<u64, Obstacle> {
-    probe.counters.dropped().map_err(|error| Obstacle::Internal {
+fn losses(access: &Access) -> Result<u64, Obstacle> {
+    access.counters.dropped().map_err(|error| Obstacle::Internal {
         doing: "reading the count of lost events",
         source: error.into(),
     })
@@ -182,12 +182,12 @@ fn disproved(what: &str) -> Obstacle {
 
 /// Reads the canary, which must be as it was made and set.
 fn read_back(
-    probe: &mut Probe,
+    access: &mut Access,
     (kvm, generation): (u64, u64),
     resolved: &Resolved,
     state: &State,
 ) -> Result<VmSample, Obstacle> {
-    let reading = reading::read(&mut probe.copier, kvm, generation)
+    let reading = reading::read(&mut access.copier, kvm, generation)
         .map_err(|error| Obstacle::Internal {
             doing: "reading the test VM",
             source: error.into(),

@@ -33,6 +33,8 @@ pub(super) struct Resident {
     pub(super) name: String,
     /// Since when every read of it was torn.
     pub(super) torn_since: Option<BootTime>,
+    /// Events of it that the kernel side has left out.
+    pub(super) skipped: u64,
     /// The event for which it must be read; `None` if what is known is up to date.
     pub(super) stale_since: Option<BootTime>,
 }
@@ -49,6 +51,7 @@ impl Resident {
             owner: None,
             name: String::new(),
             torn_since: None,
+            skipped: 0,
             stale_since: Some(at),
         }
     }

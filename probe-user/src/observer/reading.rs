@@ -117,6 +117,11 @@ impl Reading {
         self.copy.creator_tid
     }
 
+    /// Events of it that the kernel side has left out.
+    pub(super) const fn skipped(&self) -> u64 {
+        self.copy.skipped
+    }
+
     /// Whether the VM is on KVM's list.
     pub(super) const fn linked(&self) -> bool {
         self.copy.before.linked == 1

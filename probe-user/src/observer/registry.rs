@@ -200,6 +200,10 @@ impl Registry {
             resident.owner = Some(owner);
             out.push(process(resident, owner));
         }
+        if resident.skipped != reading.skipped() {
+            resident.skipped = reading.skipped();
+            out.push(Report::Observation(Observation::Skipped(vm)));
+        }
         out.push(Report::Observation(Observation::Sample(reading.into_sample(
             now,
             trigger,

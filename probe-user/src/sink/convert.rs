@@ -15,7 +15,7 @@ use crate::{
     clock::WallClock,
     engine::{
         deliveries::{Deliveries, Delivery},
-        output::{Event, Status, StatusKind},
+        output::{Event, Status},
         view::{HostView, VmView},
     },
     identity::{VmIdentity, finding_id::finding_id},
@@ -57,10 +57,7 @@ pub fn status(status: &Status, wall: WallClock) -> message::Status {
         time: wall.rfc3339(status.at),
         status: status.kind.name(),
         vm: status.vm.as_ref().map(vm_ref),
-        records: match status.kind {
-            StatusKind::Lost { records } => Some(records),
-            StatusKind::Uncertain | StatusKind::Certain | StatusKind::VmGone => None,
-        },
+        records: status.kind.count(),
     }
 }
 

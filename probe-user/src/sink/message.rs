@@ -52,11 +52,11 @@ pub struct Status {
     pub schema: &'static str,
     /// RFC 3339.
     pub time: String,
-    /// `lost`, `uncertain`, `certain` or `vm-gone`.
+    /// `lost`, `uncertain`, `certain`, `vm-gone`, `suppressed` or `output-lost`.
     pub status: &'static str,
     /// The VM, null where it concerns all.
     pub vm: Option<VmRef>,
-    /// How many records were lost, for `lost`.
+    /// How many records were lost, for `lost`; how many lines are missing, for `suppressed` and `output-lost`.
     pub records: Option<u64>,
 }
 

@@ -8,7 +8,12 @@ use probe_apic::{
 };
 
 use super::terminal::Style;
-use crate::{clock::WallClock, engine::view::HostView, escape::escape_line, identity::VmIdentity};
+use crate::{
+    clock::WallClock,
+    engine::{output::StatusKind, view::HostView},
+    escape::escape_line,
+    identity::VmIdentity,
+};
 
 /// The heading of whatever shows a host: its kernel, its KVM, when, and by whose rules it is judged.
 #[must_use]
@@ -181,6 +186,33 @@ pub fn reservation(finding: &Finding) -> Option<&'static str> {
     }
 }
 
+/// What a status means, where its name does not say it all.
+#[must_use]
+pub fn status(kind: StatusKind) -> Option<String> {
+    let words = match kind {
+        StatusKind::Lost { records } => {
+            format!("{} lost; every VM is read again", were(records, "record"))
+        }
+        StatusKind::Uncertain => "uncertain until it has been read again".to_owned(),
+        StatusKind::Certain | StatusKind::VmGone => return None,
+        StatusKind::Suppressed { lines } => {
+            format!("{} left out: more changed than may be told", were(lines, "line"))
+        }
+        StatusKind::OutputLost { lines } => {
+            format!("{} lost while this could not be written", were(lines, "line"))
+        }
+    };
+    Some(words)
+}
+
+/// `1 line was`, `2 lines were`.
+fn were(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun} was"),
+        _ => format!("{count} {noun}s were"),
+    }
+}
+
 /// Sources of one kind with one target: `IOAPIC pin 2 -> destination 0x01, vector 0x30`.
 #[must_use]
 pub fn aims(aim: &Aim, indexes: &[u32]) -> String {
@@ -232,6 +264,24 @@ mod tests {
             effect(&Effect { slow: true, ..none }),
             "interrupts arrive, but KVM scans all vCPUs for each"
         );
+    }
+
+    #[test]
+    fn a_status_that_counts_says_of_what() {
+        let said = |kind| status(kind).unwrap_or_default();
+        assert_eq!(
+            said(StatusKind::Lost { records: 12 }),
+            "12 records were lost; every VM is read again"
+        );
+        assert_eq!(
+            said(StatusKind::Suppressed { lines: 1 }),
+            "1 line was left out: more changed than may be told"
+        );
+        assert_eq!(
+            said(StatusKind::OutputLost { lines: 7 }),
+            "7 lines were lost while this could not be written"
+        );
+        assert_eq!(said(StatusKind::Certain), "");
     }
 
     #[test]

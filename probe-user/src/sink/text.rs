@@ -9,7 +9,7 @@ use super::{Sink, phrase, terminal::Style};
 use crate::escape::escape_line;
 use crate::{
     clock::WallClock,
-    engine::output::{Event, Output, Status, StatusKind},
+    engine::output::{Event, Output, Status},
 };
 
 /// Writes text.
@@ -53,13 +53,7 @@ impl<W: Write> Text<W> {
             .vm
             .as_ref()
             .map_or_else(|| "all VMs".to_owned(), phrase::vm);
-        let words = match status.kind {
-            StatusKind::Lost { records } => {
-                format!("  {records} records were lost; every VM is read again")
-            }
-            StatusKind::Uncertain => "  uncertain until it has been read again".to_owned(),
-            StatusKind::Certain | StatusKind::VmGone => String::new(),
-        };
+        let words = phrase::status(status.kind).map_or_else(String::new, |words| format!("  {words}"));
         let moment = self.moment(status.at, wall);
         format!(
             "{moment}  {:<8}  {:<9}  {vm}{words}\n",

@@ -6,13 +6,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-fn ldrscope(arguments: &[&str]) -> Command {
+pub(crate) fn ldrscope(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ldrscope"));
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
         status,
         stdout,
@@ -27,7 +27,12 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn help_is_a_result_and_names_the_exit_codes() {
-    for arguments in [&["--help"][..], &["watch", "--help"], &["help", "snapshot"]] {
+    for arguments in [
+        &["--help"][..],
+        &["watch", "--help"],
+        &["help", "snapshot"],
+        &["serve", "--help"],
+    ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(stdout.contains("Exit codes:"), "{arguments:?}");
@@ -49,6 +54,10 @@ fn wrong_usage_is_2_and_says_so_on_stderr() {
         &["deliver", "--dest", "0-65536"],
         &["deliver", "--lowest-priority", "256"],
         &["deliver", "--dest", "9-1"],
+        &["serve", "--listen", "localhost:9761"],
+        &["serve", "--rate-limit", "0/s"],
+        &["serve", "--no-sandbox=perhaps"],
+        &["serve", "--config", "/nonexistent/ldrscope.toml"],
     ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
@@ -65,6 +74,41 @@ fn map_rules_that_do_not_exist_are_refused_with_those_that_do() {
             assert!(stderr.contains(choice), "{stderr}");
         }
     }
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_applied() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ldrscope.toml");
+    let log = directory.path().join("new").join("events.jsonl");
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let words = ["serve", "--check-config", "--config", file.to_str().unwrap()];
+        run(&[&words, more].concat())
+    };
+    let good = format!("event-log = \"{}\"\nlisten = \"none\"\n", log.display());
+    let ok = format!("{}: ok\n", file.display());
+    assert_eq!(check(&good, &[]), (Some(0), ok.clone(), String::new()));
+    let (code, stdout, _) = check(&good, &["-v", "--listen", "127.0.0.1:1"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.starts_with(&ok) && stdout.contains("listen = \"127.0.0.1:1\"\n"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("hooks = \"auto\"\n"), "{stdout}");
+
+    let (code, stdout, stderr) = check(&format!("{good}setle = \"1s\"\n"), &[]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    let place = format!(
+        "error[config]: {}:3: there is no key `setle`; did you mean `settle`?",
+        file.display()
+    );
+    assert!(stderr.starts_with(&place), "{stderr}");
+    assert!(stderr.contains("\n  remedy: known keys are listen, "), "{stderr}");
+    let (code, _, stderr) = check("", &["--event-log", "/dev/null/events.jsonl"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.starts_with("error[config]: --event-log: "), "{stderr}");
+    assert!(!log.parent().unwrap().exists(), "nothing is made by a check");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A fabricated host: VMs in given register states, reported as the observer would.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use ldrscope::{
     engine::{Engine, output::Output},
+    escape::is_unsafe,
     identity::{
         filter::VmFilter,
         process::{Process, ProcessSource},
@@ -29,7 +30,7 @@ pub(crate) const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 pub(crate) struct Processes(HashMap<u32, Process>);
 
 impl Processes {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = |cmdline: String, comm: &str| Process {
             cmdline: cmdline.into_bytes(),
             comm: comm.to_owned(),
@@ -55,7 +56,7 @@ pub(crate) fn facts(rules: MapRules) -> HostFacts {
         kvm_vendor: "amd".to_owned(),
         possible_rules: vec![rules],
         rules_proven: true,
-        hooks: "cold",
+        precise: false,
         vector_hashing: Some(true),
     }
 }
@@ -177,4 +178,20 @@ pub(crate) fn words(outputs: &[Output]) -> Vec<String> {
         }
     };
     outputs.iter().map(word).collect()
+}
+
+/// Holds `text` against a golden file. `BLESS=1 cargo test -p probe-user` writes them anew.
+#[track_caller]
+pub(crate) fn golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contract/golden/{name}.txt"));
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} is not what it was; it is now:\n{text}");
+    assert!(
+        text.chars()
+            .all(|character| character == '\n' || !is_unsafe(character)),
+        "{name}"
+    );
 }

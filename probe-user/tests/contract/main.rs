@@ -2,8 +2,12 @@
 //! schemas, the text against golden files, the exit codes. Needs no kernel and no privileges.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod check;
 mod command_line;
 mod engine;
+mod exposition;
 mod fixture;
+mod metrics;
 mod schema;
+mod tally;
 mod text;

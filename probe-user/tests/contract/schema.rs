@@ -290,6 +290,24 @@ fn a_status_without_a_known_owner_holds_to_its_schema() {
 }
 
 #[test]
+fn what_was_left_out_or_lost_is_counted_by_its_schema() {
+    let counted = |vm, kind| {
+        let at = BootTime(0);
+        let document = lines(&[Output::Status(Status { at, vm, kind })]).remove(0);
+        hold(&document);
+        assert_eq!(document["records"], u64::MAX);
+        document["status"].as_str().unwrap().to_owned()
+    };
+    let lines = u64::MAX;
+    let suppressed = counted(Some(VmIdentity::unknown()), StatusKind::Suppressed { lines });
+    let lost = counted(None, StatusKind::OutputLost { lines });
+    assert_eq!(
+        [suppressed.as_str(), lost.as_str()],
+        ["suppressed", "output-lost"]
+    );
+}
+
+#[test]
 fn doctor_holds_to_its_schema_on_this_very_host() {
     let missing = Obstacle::FieldMissing {
         path: "kvm_lapic.regs".to_owned(),
@@ -300,6 +318,7 @@ fn doctor_holds_to_its_schema_on_this_very_host() {
         symbols: None,
         layout: Err(&missing),
         btf_named: false,
+        rehearsal: None,
     });
     let mut text = Vec::new();
     doctor::write_json(&mut text, &checks).unwrap();

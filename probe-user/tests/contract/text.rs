@@ -1,7 +1,5 @@
 //! Text for people, against golden files. `BLESS=1 cargo test -p probe-user` writes them anew.
 
-use std::{fs, path::PathBuf};
-
 use ldrscope::{
     clock::WallClock,
     engine::{
@@ -9,7 +7,6 @@ use ldrscope::{
         deliveries::{Question, deliveries},
         output::{Event, Output, Status, StatusKind},
     },
-    escape::is_unsafe,
     identity::VmIdentity,
     sink::{Sink, deliver_table, snapshot_table, terminal::Style, text::Text},
 };
@@ -25,28 +22,13 @@ use probe_apic::{
     tracker::{Change, ChangeKind},
 };
 
-use crate::fixture::{MS, bigsmp, engine, feed, healthy, pin, read, sample, seen, vcpu};
+use crate::fixture::{MS, bigsmp, engine, feed, golden, healthy, pin, read, sample, seen, vcpu};
 
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
 const NARROW: Style = Style {
     colour: false,
     width: Some(80),
 };
-
-#[track_caller]
-fn golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contract/golden/{name}.txt"));
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == expected, "{name} is not what it was; it is now:\n{text}");
-    assert!(
-        text.chars()
-            .all(|character| character == '\n' || !is_unsafe(character)),
-        "{name}"
-    );
-}
 
 fn collision() -> Finding {
     let evidence = |number| Evidence {

@@ -6,22 +6,25 @@ use aya::{
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
 };
-use rustix::{fs::Access, io::Errno};
+use rustix::{fs::Access, io::Errno, thread::CapabilitySet};
 
-use super::{Capabilities, Device, KVM_BTF, KernelSupport, Kvm, Lockdown, VMLINUX_BTF, Vendor};
+use super::{Capabilities, Device, KVM_BTF, KernelSupport, Kvm, Lockdown, VMLINUX_BTF, Vendor, surroundings};
+use crate::kernel::status::ProcessStatus;
 
 impl KernelSupport {
     /// Looks at the running host.
     #[must_use]
     pub fn probe() -> Self {
         let release = kernel_release();
-        let capabilities = read("/proc/self/status")
-            .map(|status| Capabilities::parse(&status))
+        let status = ProcessStatus::read().ok();
+        let capabilities = status
+            .map(|status| Capabilities::among(status.effective))
             .unwrap_or_default();
         Self {
             machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
             uid: rustix::process::geteuid().as_raw(),
             capabilities,
+            bounding: status.map(|status| Capabilities::among(status.bounding)),
             initial_user_namespace: is_initial_namespace("user", 0xefff_fffd),
             initial_pid_namespace: is_initial_namespace("pid", 0xefff_fffc),
             lockdown: read("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
@@ -37,7 +40,11 @@ impl KernelSupport {
             kptr_restrict: sysctl("kptr_restrict"),
             perf_event_paranoid: sysctl("perf_event_paranoid"),
             unprivileged_bpf_disabled: sysctl("unprivileged_bpf_disabled"),
+            bpf_stats: sysctl("bpf_stats_enabled"),
             memlock: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
+            seccomp: read("/proc/sys/kernel/seccomp/actions_avail").map(|list| has_actions(&list)),
+            unit: surroundings::unit(),
+            proc_mount: surroundings::ProcMount::look(),
             tracefs: fs::read_dir("/sys/kernel/tracing/events").is_ok(),
             debugfs: fs::read_dir("/sys/kernel/debug").is_ok_and(|mut entries| entries.next().is_some()),
             release,
@@ -46,23 +53,14 @@ impl KernelSupport {
 }
 
 impl Capabilities {
-    /// From the `CapEff` line of `/proc/PID/status`.
-    fn parse(status: &str) -> Self {
-        // Numbers of include/uapi/linux/capability.h.
-        const SYS_ADMIN: u32 = 21;
-        const SYSLOG: u32 = 34;
-        const PERFMON: u32 = 38;
-        const BPF: u32 = 39;
-        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let bits = effective
-            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-            .unwrap_or(0);
-        let has = |bit: u32| bits >> bit & 1 == 1;
+    /// Those of a set that matter.
+    fn among(set: CapabilitySet) -> Self {
         Self {
-            sys_admin: has(SYS_ADMIN),
-            syslog: has(SYSLOG),
-            perfmon: has(PERFMON),
-            bpf: has(BPF),
+            sys_admin: set.contains(CapabilitySet::SYS_ADMIN),
+            syslog: set.contains(CapabilitySet::SYSLOG),
+            perfmon: set.contains(CapabilitySet::PERFMON),
+            bpf: set.contains(CapabilitySet::BPF),
+            sys_resource: set.contains(CapabilitySet::SYS_RESOURCE),
         }
     }
 }
@@ -175,11 +173,17 @@ fn is_initial_namespace(kind: &str, inode: u64) -> Option<bool> {
         .map(|namespace| namespace.st_ino() == inode)
 }
 
+/// Whether seccomp's filters can answer as ldrscope's do (all kernels from 4.14 on that have filters at all).
+fn has_actions(list: &str) -> bool {
+    let has = |action| list.split_ascii_whitespace().any(|listed| listed == action);
+    has("kill_process") && has("errno")
+}
+
 fn sysctl(name: &str) -> Option<i32> {
     read(format!("/proc/sys/kernel/{name}"))?.trim().parse().ok()
 }
 
-fn read(path: impl AsRef<Path>) -> Option<String> {
+pub(super) fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read(path)
         .ok()
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -190,10 +194,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capabilities_are_read_from_the_effective_set() {
-        let status =
-            "Name:\tx\nCapInh:\t0000000000000000\nCapPrm:\tffffffffffffffff\nCapEff:\t000000c000000000\n";
-        let capabilities = Capabilities::parse(status);
+    fn bpf_and_perfmon_together_may_load() {
+        let capabilities = Capabilities::among(CapabilitySet::BPF | CapabilitySet::PERFMON);
         assert_eq!(
             capabilities,
             Capabilities {
@@ -203,7 +205,15 @@ mod tests {
             }
         );
         assert!(capabilities.may_load());
-        assert_eq!(Capabilities::parse("garbage"), Capabilities::default());
+        assert!(!Capabilities::among(CapabilitySet::BPF).may_load());
+    }
+
+    #[test]
+    fn a_seccomp_that_cannot_kill_a_process_will_not_do() {
+        assert!(has_actions(
+            "kill_process kill_thread trap errno user_notif trace log allow\n"
+        ));
+        assert!(!has_actions("kill trap errno trace allow\n"));
     }
 
     #[test]

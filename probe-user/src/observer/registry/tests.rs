@@ -68,6 +68,7 @@ fn words(out: &mut Vec<Report>) -> Vec<&'static str> {
         Report::Observation(Observation::Touched(_)) => "touched",
         Report::Observation(Observation::Sample(_)) => "sample",
         Report::Observation(Observation::Lost(_)) => "lost",
+        Report::Observation(Observation::Skipped(_)) => "skipped",
         Report::Process { .. } => "process",
         Report::Dropped { .. } => "dropped",
     };

@@ -1,20 +1,20 @@
-//! Loads the kernel-side object into the running kernel and attaches its hooks. Dropping a [`Probe`]
+//! Loads the kernel-side object into the running kernel and attaches its hooks. Dropping an [`Attachment`]
 //! detaches everything; so does the death of the process.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, MapError, RingBuf},
+    maps::Map,
     programs::{KProbe, Program, ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use probe_common::layout::Layout;
 
-use super::{
-    ring::{Counters, Ring},
-    window::{Copier, PROGRAMS, WindowView},
-};
+use super::{handles::Handles, syscall, window::PROGRAMS};
 use crate::kernel::{
     hook::{HOOKS, Need, Set},
     obstacle::{Obstacle, Source},
@@ -32,35 +32,34 @@ const OBJECT: Option<&[u8]> = None;
 
 /// How to load and attach.
 #[derive(Clone, Copy, Debug)]
-pub struct ProbeOptions {
+pub struct AttachOptions {
     /// Size of the ring in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
     /// Whether to attach the precise hooks on top.
     pub precise: bool,
     /// Whether the kernel side logs (through the `log` crate).
     pub log: bool,
+    /// Whether the kernel times every run of every program, ldrscope's and others', meanwhile.
+    pub run_time: bool,
 }
 
-/// The loaded and attached kernel side.
-pub struct Probe {
-    /// Events of the hooks.
-    pub ring: Ring,
-    /// Copies on demand. It holds programs and links: nothing is detached while it lives.
-    pub copier: Copier,
-    /// What was lost.
-    pub counters: Counters,
+/// The loaded and attached kernel side: its programs and links. It is observed through its [`Handles`].
+pub struct Attachment {
+    ebpf: Ebpf,
     /// Programs of the hooks that found their function.
     attached: Vec<&'static str>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// Open for as long as the kernel is to keep its statistics.
+    _run_time: Option<OwnedFd>,
 }
 
-impl Probe {
+impl Attachment {
     /// Loads the object and attaches every hook of the chosen set.
     ///
     /// # Errors
     ///
     /// Where the kernel refuses a map, a program or an attachment, or a required function does not exist.
-    pub fn load(options: ProbeOptions, layout: &Layout, symbols: &Symbols) -> Result<Self, Obstacle> {
+    pub fn make(options: AttachOptions, layout: &Layout, symbols: &Symbols) -> Result<Self, Obstacle> {
         let object = OBJECT.ok_or(Obstacle::NoObject)?;
         let precise = u32::from(options.precise);
         let log_level = if options.log { log::Level::Trace as u8 } else { 0 };
@@ -100,29 +99,40 @@ impl Probe {
                 }
             }
         }
-        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| refused("EVENTS", error))?;
-        let counters = Counters::new(take(&mut ebpf, "DROPPED")?, take(&mut ebpf, "UNTRACKED")?)
-            .map_err(|error| refused("DROPPED", error))?;
         give_memory_back();
         let logger = if options.log {
             EbpfLogger::init(&mut ebpf).ok()
         } else {
             None
         };
-        let window = WindowView::new(take(&mut ebpf, "WINDOW")?)?;
         Ok(Self {
-            ring: Ring::new(ring),
-            copier: Copier::new(ebpf, window),
-            counters,
+            ebpf,
             attached,
             logger,
+            _run_time: options.run_time.then(keep_run_time).flatten(),
         })
     }
 
-    /// Whether the hook of that program is attached.
-    #[must_use]
-    pub fn has(&self, program: &str) -> bool {
-        self.attached.contains(&program)
+    /// Descriptors of its own for whoever is to observe.
+    ///
+    /// # Errors
+    ///
+    /// Where the process may have no more descriptors.
+    pub fn handles(&self) -> Result<Handles, Obstacle> {
+        let [vm, routes, list] = PROGRAMS;
+        Ok(Handles {
+            ring: self.map("EVENTS")?,
+            window: self.map("WINDOW")?,
+            dropped: self.map("DROPPED")?,
+            skipped: self.map("SKIPPED")?,
+            untracked: self.map("UNTRACKED")?,
+            copiers: [self.program(vm)?, self.program(routes)?, self.program(list)?],
+            hooks: self
+                .attached
+                .iter()
+                .map(|&name| Ok((name, self.program(name)?)))
+                .collect::<Result<_, Obstacle>>()?,
+        })
     }
 
     /// Passes what the kernel side logged on to the `log` crate.
@@ -131,6 +141,38 @@ impl Probe {
             logger.flush();
         }
     }
+
+    /// Whether the kernel side logs.
+    #[must_use]
+    pub const fn logs(&self) -> bool {
+        self.logger.is_some()
+    }
+
+    fn map(&self, name: &'static str) -> Result<OwnedFd, Obstacle> {
+        let map = match self.ebpf.map(name) {
+            Some(Map::RingBuf(map) | Map::Array(map) | Map::PerCpuArray(map)) => map,
+            _ => return Err(missing(name)),
+        };
+        duplicate(map.fd().as_fd())
+    }
+
+    fn program(&self, name: &'static str) -> Result<OwnedFd, Obstacle> {
+        let program = self.ebpf.program(name).ok_or_else(|| missing(name))?;
+        duplicate(program.fd().map_err(|error| refused(name, error))?.as_fd())
+    }
+}
+
+fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, Obstacle> {
+    descriptor
+        .try_clone_to_owned()
+        .map_err(|source| Obstacle::internal("duplicating a descriptor", source))
+}
+
+/// Statistics are worth a warning and no more.
+fn keep_run_time() -> Option<OwnedFd> {
+    syscall::enable_stats()
+        .inspect_err(|error| log::warn!("the run time of the kernel-side programs is not known: {error}"))
+        .ok()
 }
 
 /// Aya parses the whole kernel's BTF while it loads an object, in many small allocations that the allocator
@@ -139,17 +181,6 @@ fn give_memory_back() {
     // SAFETY: takes no pointer and touches free memory only. Its answer, whether any was given back, does not
     // matter.
     let _ = unsafe { libc::malloc_trim(0) };
-}
-
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Obstacle> {
-    ebpf.take_map(name).ok_or_else(|| {
-        refused(
-            name,
-            MapError::InvalidName {
-                name: name.to_owned(),
-            },
-        )
-    })
 }
 
 /// Loads the program of that name, of kind `P`.
@@ -177,8 +208,8 @@ fn attach(ebpf: &mut Ebpf, name: &'static str, sites: &[&'static str]) -> Result
     Ok(())
 }
 
-fn missing(program: &'static str) -> Obstacle {
-    refused(program, io::Error::other("the embedded object does not hold it"))
+fn missing(part: &'static str) -> Obstacle {
+    refused(part, io::Error::other("the embedded object does not hold it"))
 }
 
 fn refused(program: &str, source: impl Into<Source>) -> Obstacle {

@@ -1,0 +1,179 @@
+//! One stretch of observation, from an opened kernel side to the end of the kvm it is attached to.
+
+use std::{
+    future::{pending, ready},
+    mem,
+    os::fd::OwnedFd,
+    time::Duration,
+};
+
+use probe_apic::id::BootTime;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    select,
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
+
+use super::{Event, KVM_POLL, LiveOptions, readiness};
+use crate::{
+    broker::Handover,
+    clock,
+    engine::{Engine, tally::Tally},
+    identity::process::ProcFs,
+    kernel::{obstacle::Obstacle, support::KvmInstance},
+    observer::{Backlog, Observer, Report},
+};
+
+/// Records in one batch by which a host counts as busy.
+const BUSY: u64 = 64;
+
+/// How long a busy host's records are let gather: one look at all of them costs little more than one at each, and guests
+/// that write as fast as they can must not take a whole CPU. A ring of 1 MiB holds what 1.5 million records a second make
+/// in this time.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Batches taken in before the first words.
+const START_DRAINS: u32 = 100;
+
+pub(super) struct Session {
+    pub(super) observer: Observer,
+    pub(super) engine: Engine,
+    ring: AsyncFd<OwnedFd>,
+    /// The last batch showed a busy host.
+    busy: bool,
+    /// Kept for its capacity.
+    reports: Vec<Report>,
+    /// The hooks are deaf to any other.
+    instance: KvmInstance,
+    module_look: Interval,
+}
+
+impl Session {
+    pub(super) fn new(
+        handover: Handover,
+        options: &LiveOptions,
+        instance: KvmInstance,
+        tally: Tally,
+    ) -> Result<Self, Obstacle> {
+        let Handover {
+            access,
+            facts,
+            encoding,
+        } = handover;
+        let observer = Observer::over(access, facts, encoding);
+        let settle = u64::try_from(options.settle.as_nanos()).unwrap_or(u64::MAX);
+        let engine = Engine::new(
+            observer.facts().clone(),
+            settle,
+            options.filter.clone(),
+            Box::new(ProcFs),
+        )
+        .with_tally(tally);
+        let ring = readiness::watch(observer.fd(), Interest::READABLE)
+            .map_err(|source| Obstacle::internal("waiting for the ring buffer", source))?;
+        let mut module_look = interval(KVM_POLL);
+        module_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            observer,
+            engine,
+            ring,
+            busy: false,
+            reports: Vec::new(),
+            instance,
+            module_look,
+        })
+    }
+
+    /// Waits for records, for something that is due, or for another kvm.
+    pub(super) async fn event(&mut self) -> Event {
+        let (more, retry_at) = match self.observer.backlog() {
+            Backlog::More => (true, None),
+            Backlog::Retry(retry_at) => (false, Some(retry_at)),
+            Backlog::None => (false, None),
+        };
+        let due = self.engine.next_due().into_iter().chain(retry_at).min();
+        if mem::take(&mut self.busy) && !more {
+            sleep(GATHER).await;
+            return Event::Records;
+        }
+        loop {
+            select! {
+                biased;
+                () = ready(()), if more => return Event::Records,
+                // Cleared before draining: what arrives meanwhile wakes the loop again.
+                readable = self.ring.readable() => return match readable {
+                    Ok(mut ready) => {
+                        ready.clear_ready();
+                        Event::Records
+                    }
+                    Err(source) => Event::Failed(Obstacle::internal("waiting for the ring buffer", source)),
+                },
+                _ = self.module_look.tick() => {
+                    if KvmInstance::present() != self.instance {
+                        return Event::OtherKvm;
+                    }
+                }
+                () = until(due) => return Event::Records,
+            }
+        }
+    }
+
+    /// The VMs that exist already. A host whose list of VMs never holds still is watched all the same.
+    pub(super) fn take_in_all(&mut self) -> Result<(), Obstacle> {
+        for _ in 0..START_DRAINS {
+            self.take_in()?;
+            if self.observer.backlog() != Backlog::More {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits, or a batch of it.
+    pub(super) fn take_in(&mut self) -> Result<(), Obstacle> {
+        let before = self.observer.counts().records;
+        self.observer.drain(&mut self.reports)?;
+        self.busy = self.observer.counts().records - before >= BUSY;
+        self.feed();
+        Ok(())
+    }
+
+    /// The VMs that must be read without an event.
+    pub(super) fn refresh(&mut self) -> Result<(), Obstacle> {
+        for vm in self.engine.take_refresh_due(clock::now()) {
+            self.observer.refresh(vm, &mut self.reports)?;
+        }
+        self.feed();
+        Ok(())
+    }
+
+    pub(super) fn start_line(&self) -> String {
+        let what = match self.engine.watched() {
+            0 => "no VM yet".to_owned(),
+            1 => "1 VM".to_owned(),
+            vms => format!("{vms} VMs"),
+        };
+        let facts = self.observer.facts();
+        let rules = self.engine.map_rules().map_or("unknown", |rules| rules.name());
+        format!(
+            "watching {what} on {} (hooks {}, map rules {rules})",
+            facts.kernel,
+            facts.hooks()
+        )
+    }
+
+    fn feed(&mut self) {
+        let now = clock::now();
+        for report in self.reports.drain(..) {
+            self.engine.feed(report, now);
+        }
+    }
+}
+
+/// Sleeps until a moment of the boot clock; for ever without one.
+pub(crate) async fn until(due: Option<BootTime>) {
+    match due {
+        Some(due) => sleep(Duration::from_nanos(due.since(clock::now()))).await,
+        None => pending().await,
+    }
+}

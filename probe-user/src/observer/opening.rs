@@ -1,0 +1,152 @@
+//! Opening the kernel side: checks the host, loads and attaches, and proves what was attached with a canary. This is what
+//! needs privileges; observing what was opened does not.
+
+use std::path::PathBuf;
+
+use probe_apic::map_rules::MapRules;
+use probe_common::decode::Decoded;
+
+use super::canary;
+use crate::{
+    bpf::{
+        access::Access,
+        attachment::{AttachOptions, Attachment},
+    },
+    kernel::{
+        layout::Encoding, obstacle::Obstacle, preflight, support::KernelSupport, symbols::Symbols, types,
+    },
+};
+
+/// Which functions of KVM are hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookSet {
+    /// Completed recalculations and cold entry points only.
+    Cold,
+    /// Every single register write as well.
+    Precise,
+    /// `Precise` where APICv/AVIC keeps those functions quiet, else `Cold`.
+    Auto,
+}
+
+impl HookSet {
+    /// With APICv or AVIC the functions of the precise hooks are quiet: hardware handles EOI, TPR and most
+    /// ICR writes.
+    fn wants_precise(self, support: &KernelSupport) -> bool {
+        match self {
+            Self::Cold => false,
+            Self::Precise => true,
+            Self::Auto => support.apic_virtualization == Some(true),
+        }
+    }
+}
+
+/// How to observe.
+#[derive(Clone, Debug)]
+pub struct ObserverOptions {
+    /// The hook set.
+    pub hooks: HookSet,
+    /// Whether to prove the hooks with a canary VM.
+    pub canary: bool,
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Whether the kernel side logs.
+    pub bpf_log: bool,
+    /// Whether the kernel times the runs of the programs.
+    pub run_time: bool,
+    /// A BTF file to use in place of the kvm module's own.
+    pub btf: Option<PathBuf>,
+}
+
+/// What the observer found out about the host.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// The kernel's release string.
+    pub kernel: String,
+    /// `amd`, `intel` or `unknown`.
+    pub kvm_vendor: String,
+    /// The map rules that the kernel's types and the canary leave, likeliest first; the published maps of VMs may
+    /// leave fewer ([`probe_apic::host::Host::map_rules`]).
+    pub possible_rules: Vec<MapRules>,
+    /// Whether the canary has shown them to hold.
+    pub rules_proven: bool,
+    /// Whether the precise hooks are attached.
+    pub precise: bool,
+    /// Whether KVM picks one of several lowest-priority targets by the vector; `None` where it does not say.
+    pub vector_hashing: Option<bool>,
+}
+
+impl HostFacts {
+    /// The hook set as chosen: `cold` or `precise`.
+    #[must_use]
+    pub const fn hooks(&self) -> &'static str {
+        if self.precise { "precise" } else { "cold" }
+    }
+}
+
+/// A kernel side that is attached and proven.
+pub struct Opened {
+    /// Keeps it attached.
+    pub attachment: Attachment,
+    /// Observes it.
+    pub access: Access,
+    /// What was found out about the host.
+    pub facts: HostFacts,
+    /// How this kernel keeps what the copies hold.
+    pub encoding: Encoding,
+    /// Events of other VMs that arrived while the canary was being watched.
+    pub early: Vec<Decoded>,
+}
+
+/// Checks the host, loads and attaches the kernel side, and proves it with a canary.
+///
+/// # Errors
+///
+/// The [`Obstacle`] that stands in the way.
+pub fn open(options: &ObserverOptions) -> Result<Opened, Obstacle> {
+    let support = KernelSupport::probe();
+    preflight::check(&support, options.btf.is_some())?;
+    let symbols =
+        Symbols::read().map_err(|error| Obstacle::internal("reading the kernel's list of symbols", error))?;
+    let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
+    if let Some(build) = resolved.known_build.filter(|_| !options.canary) {
+        return Err(Obstacle::Unproven { build: build.name });
+    }
+    symbols.locate(&mut resolved.layout)?;
+    let precise = options.hooks.wants_precise(&support);
+    let attach_options = AttachOptions {
+        ring_bytes: options.ring_bytes,
+        precise,
+        log: options.bpf_log,
+        run_time: options.run_time,
+    };
+    let attachment = Attachment::make(attach_options, &resolved.layout, &symbols)
+        .map_err(|obstacle| preflight::explain(obstacle, &support))?;
+    let mut access = Access::over(attachment.handles()?)?;
+    let mut early = Vec::new();
+    let possible_rules = if options.canary {
+        canary::prove(&mut access, &resolved, precise, &mut early)?
+    } else {
+        resolved.encoding.map_mode.possible_rules().to_vec()
+    };
+    if possible_rules.is_empty() {
+        log::warn!(
+            "KVM's maps of the test VM follow no map rules that ldrscope knows: it shows registers and published maps, and judges by \
+             those alone"
+        );
+    }
+    let facts = HostFacts {
+        kernel: support.release,
+        kvm_vendor: support.vendor.name().to_owned(),
+        possible_rules,
+        rules_proven: options.canary,
+        precise,
+        vector_hashing: support.vector_hashing,
+    };
+    Ok(Opened {
+        attachment,
+        access,
+        facts,
+        encoding: resolved.encoding,
+        early,
+    })
+}
