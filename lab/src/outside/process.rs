@@ -20,6 +20,26 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// That of several processes together.
+    pub fn of_all(pids: &[u32]) -> io::Result<Self> {
+        let mut sum = Self {
+            resident_kib: 0,
+            own_kib: 0,
+            peak_kib: 0,
+            threads: 0,
+            descriptors: 0,
+        };
+        for pid in pids {
+            let one = Self::of(*pid)?;
+            sum.resident_kib += one.resident_kib;
+            sum.own_kib += one.own_kib;
+            sum.peak_kib += one.peak_kib;
+            sum.threads += one.threads;
+            sum.descriptors += one.descriptors;
+        }
+        Ok(sum)
+    }
+
     /// That of the process `pid`.
     pub fn of(pid: u32) -> io::Result<Self> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
@@ -36,6 +56,22 @@ impl Footprint {
             descriptors: fs::read_dir(directory.join("fd"))?.count() as u64,
         })
     }
+}
+
+/// The children of the process `pid`, which has one thread.
+pub fn children(pid: u32) -> io::Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let pids = children.split_ascii_whitespace().map(str::parse);
+    pids.collect::<Result<_, _>>().map_err(io::Error::other)
+}
+
+/// Whether the process `pid` runs or waits; one that has ended and was not reaped yet does not.
+pub fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" Z"))
+    })
 }
 
 /// User and system time of the process `pid`, all its threads together, in clock ticks of 10 ms.

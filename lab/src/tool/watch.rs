@@ -14,6 +14,7 @@ use super::{Hooks, PATIENCE, Standing, ToolError, command, start};
 use crate::contract::{Event, EventKind, Line, Severity, Status, parse_line};
 use crate::guest::Guest;
 use crate::guest::lapic::{ApicReg, DFR_FLAT, SVR_ENABLED, ldr};
+use crate::outside::process;
 use crate::reap;
 
 /// A running `watch` and all that it said.
@@ -173,9 +174,15 @@ impl Watch {
         &self.statuses
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Its processes: the one that was started and holds what is attached, then the one that reads.
+    pub fn processes(&self) -> Result<[u32; 2], ToolError> {
+        let pid = self.child.id();
+        match process::children(pid).map_err(ToolError::child("find the processes of"))?[..] {
+            [reader] => Ok([pid, reader]),
+            ref children => Err(ToolError::Contract(format!(
+                "one process should be between it and its end, {children:?} are"
+            ))),
+        }
     }
 
     /// The findings that stand.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ONE_SECOND, has_not_grown, load, note, scaled};
+use super::{ONE_SECOND, footprint, has_not_grown, load, note, scaled};
 use crate::cases::{Bench, CaseResult, Context};
 use crate::contract::EventKind;
 use crate::load::{End, Kind};
-use crate::outside::process::Footprint;
 use crate::tool::{Standing, Watch, snapshot};
 
 pub(in crate::cases) fn small(context: &Context, bench: &mut Bench) -> CaseResult {
@@ -28,7 +27,7 @@ fn churn(context: &Context, bench: &mut Bench, vms: u32, vcpus: u32) -> CaseResu
     watch.take_lines_for(ONE_SECOND)?;
     drop(warm_up);
     watch.forget();
-    let before = Footprint::of(watch.pid())?;
+    let before = footprint(&watch)?;
 
     let mut churn = load(Kind::Churn, vms, vcpus, End::Sane)?;
     churn.go()?;
@@ -37,7 +36,7 @@ fn churn(context: &Context, bench: &mut Bench, vms: u32, vcpus: u32) -> CaseResu
     let took = start.elapsed();
     watch.wait_for("nothing of the last VM stands", ONE_SECOND, Standing::is_empty)?;
     watch.take_lines_for(Duration::from_millis(500))?;
-    has_not_grown(watch.pid(), before)?;
+    has_not_grown(&watch, before)?;
     note(&format!(
         "{made} VMs of {vcpus} vCPUs in {took:?}, {} events",
         watch.events().len()

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{load, mostly_within, note, nothing_left_attached, scaled};
+use super::{load, mostly_within, note, nothing_left_attached, scaled, signal};
 use crate::cases::expect::{Expected, settles_at};
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::{Rule, StatusKind};
 use crate::host::MapRules;
 use crate::load::{End, Kind};
 use crate::outside::attached::Attached;
+use crate::outside::process::lives;
 use crate::random::Random;
 use crate::tool::{PATIENCE, Watch};
 
@@ -77,9 +78,16 @@ pub(in crate::cases) fn ldrscope(context: &Context, bench: &mut Bench) -> CaseRe
         if !now.is_at_most(most) {
             most = now;
         }
-        watch.signal(Signal::KILL)?;
+        // Either process, where there are two already: each takes the other along.
+        let processes = watch.processes();
+        match processes {
+            Ok(both) => signal(both[random.below(2) as usize], Signal::KILL)?,
+            Err(_) => watch.signal(Signal::KILL)?,
+        }
         watch.wait_for_exit()?;
         nothing_left_attached(before)?;
+        let left = processes.is_ok_and(|both| both.into_iter().any(lives));
+        require(!left, || "one of its processes outlived the other".to_owned())?;
     }
     note(&format!("before {before:?}, at most {most:?}"))?;
     require(

@@ -14,6 +14,8 @@ pub(super) mod vcpus;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{CaseError, CaseResult, require};
 use crate::load::{End, Kind, Load, LoadProcess};
 use crate::outside::attached::Attached;
@@ -43,10 +45,18 @@ fn load(kind: Kind, vms: u32, vcpus: u32, end: End) -> Result<LoadProcess, CaseE
     Ok(LoadProcess::start(&load)?)
 }
 
-/// Holds that the process `pid` takes up no more than before: memory within its bound, and not one thread or
-/// descriptor.
-fn has_not_grown(pid: u32, before: Footprint) -> CaseResult {
-    let now = Footprint::of(pid)?;
+/// What both of ldrscope's processes take up.
+fn footprint(watch: &Watch) -> Result<Footprint, CaseError> {
+    Ok(Footprint::of_all(&watch.processes()?)?)
+}
+
+/// Holds that ldrscope takes up no more than before: memory within its bound, and not one thread or descriptor.
+fn has_not_grown(watch: &Watch, before: Footprint) -> CaseResult {
+    let now = footprint(watch)?;
+    note(&format!(
+        "own memory {} KiB, was {}; resident {} KiB",
+        now.own_kib, before.own_kib, now.resident_kib
+    ))?;
     require(now.own_kib <= before.own_kib + GROWTH_KIB, || {
         format!("memory should grow by at most {GROWTH_KIB} KiB, was {before:?}, is {now:?}")
     })?;
@@ -54,6 +64,15 @@ fn has_not_grown(pid: u32, before: Footprint) -> CaseResult {
         now.threads == before.threads && now.descriptors == before.descriptors,
         || format!("threads and descriptors should stay, were {before:?}, are {now:?}"),
     )
+}
+
+/// Sends one of ldrscope's processes a signal.
+fn signal(pid: u32, signal: Signal) -> CaseResult {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match pid.map(|pid| kill_process(pid, signal)) {
+        Some(Ok(())) => Ok(()),
+        _ => Err(CaseError::Unmet(format!("{pid:?} cannot be sent {signal:?}"))),
+    }
 }
 
 /// Holds that what is attached to the kernel is back at `before` within two seconds: kernels free programs and maps after

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{ONE_SECOND, load, note, scaled};
+use super::{ONE_SECOND, load, note, scaled, signal};
 use crate::cases::expect::settles_at;
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::StatusKind;
@@ -23,11 +23,12 @@ pub(in crate::cases) fn stopped_reader(context: &Context, bench: &mut Bench) -> 
     let mut storm = load(Kind::Storm, 1, 1, End::Sane)?;
     settles_at(&mut watch, None, &[])?;
 
-    watch.signal(Signal::STOP)?;
+    let [_, reader] = watch.processes()?;
+    signal(reader, Signal::STOP)?;
     storm.go()?;
     thread::sleep(Duration::from_secs(scaled(2, 5).into()));
     let writes = storm.halt()?;
-    watch.signal(Signal::CONT)?;
+    signal(reader, Signal::CONT)?;
     let continued = Instant::now();
     watch.wait_for_status_within("the VM is certain again", ONE_SECOND, |status| {
         status.status == StatusKind::Certain

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{has_not_grown, load, mostly_within, note, scaled, timed, unmet};
+use super::{footprint, has_not_grown, load, mostly_within, note, scaled, timed, unmet};
 use crate::cases::expect::{Expected, settles_at};
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::{Confidence, EventKind, Rule};
@@ -12,7 +12,7 @@ use crate::guest::Guest;
 use crate::guest::lapic::{ApicReg, ldr};
 use crate::host::MapRules;
 use crate::load::{self, End, Kind, LoadProcess};
-use crate::outside::process::{Footprint, cpu_ticks};
+use crate::outside::process::cpu_ticks;
 use crate::scenario;
 use crate::tool::{PATIENCE, Watch, snapshot};
 
@@ -34,17 +34,18 @@ pub(in crate::cases) fn all_vcpus(context: &Context, bench: &mut Bench) -> CaseR
         settles_at(&mut watch, Some(storm.pid()), &quiet)?;
         storm.go()?;
         watch.take_lines_for(WARM_UP)?;
-        let before = Footprint::of(watch.pid())?;
+        let before = footprint(&watch)?;
         watch.forget();
-        let ticks = cpu_ticks(watch.pid())?;
+        let [_, reader] = watch.processes()?;
+        let ticks = cpu_ticks(reader)?;
         let start = Instant::now();
         let length = Duration::from_secs(scaled(5, 60).into());
         let mut times = Vec::new();
         while start.elapsed() < length || times.len() < 3 {
             times.push(time_of_a_collision(&mut watch, &mut other)?);
         }
-        has_not_grown(watch.pid(), before)?;
-        let ticks = cpu_ticks(watch.pid())? - ticks;
+        has_not_grown(&watch, before)?;
+        let ticks = cpu_ticks(reader)? - ticks;
         let took = start.elapsed();
         let writes = storm.stop()?;
         let lines = watch
@@ -152,12 +153,12 @@ pub(in crate::cases) fn restores(context: &Context, bench: &mut Bench) -> CaseRe
     settles_at(&mut watch, None, &[])?;
     storm.go()?;
     watch.take_lines_for(WARM_UP)?;
-    let before = Footprint::of(watch.pid())?;
+    let before = footprint(&watch)?;
     for _ in 0..scaled(2, 20) {
         nothing_mixed(&storm)?;
         watch.take_lines_for(Duration::from_millis(200))?;
     }
-    has_not_grown(watch.pid(), before)?;
+    has_not_grown(&watch, before)?;
     let pages = storm.stop()?;
     note(&format!("{pages} pages set"))?;
     settles_at(&mut watch, None, &[])?;
