@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::{ONE_SECOND, load, note, scaled, signal};
 use crate::cases::expect::settles_at;
 use crate::cases::{Bench, CaseResult, Context, require};
-use crate::contract::StatusKind;
+use crate::contract::{Status, StatusKind};
 use crate::load::{End, Kind};
 use crate::tool::{Hooks, Watch};
 
@@ -37,7 +37,13 @@ pub(in crate::cases) fn stopped_reader(context: &Context, bench: &mut Bench) -> 
 
     let records_a_write = if context.hooks == Hooks::Precise { 2 } else { 1 };
     let produced = writes * records_a_write;
-    let lost: u64 = watch.statuses().iter().filter_map(|status| status.records).sum();
+    let of_kind = |status: &&Status| status.status == StatusKind::Lost;
+    let lost: u64 = watch
+        .statuses()
+        .iter()
+        .filter(of_kind)
+        .filter_map(|status| status.records)
+        .sum();
     note(&format!(
         "{produced} records, {lost} of them lost; healed in {healed:?}"
     ))?;
