@@ -1,7 +1,10 @@
 //! Guests to look at: each kind boots, tells its story line by line, and then stays until its input ends.
 //! People run them beside ldrscope by hand; cases run them as processes of their own through [`GuestProcess`].
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -108,6 +111,17 @@ fn odd_dfr(vcpus: u32) -> Result<Guest, GuestError> {
     Ok(guest)
 }
 
+/// What a guest's process looks like from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Disguise {
+    /// A link to this program whose name becomes the comm; this program itself by default.
+    pub program: Option<PathBuf>,
+    /// What it says it was started as.
+    pub argv0: Option<OsString>,
+    /// Arguments of a VMM, behind its own.
+    pub arguments: Vec<OsString>,
+}
+
 /// A guest in a process of its own, killed when dropped.
 #[derive(Debug)]
 pub struct GuestProcess {
@@ -117,12 +131,25 @@ pub struct GuestProcess {
 impl GuestProcess {
     /// Starts this very program as `guest KIND --vcpus N` and returns once the guest has done all it will do.
     pub fn start(kind: Kind, vcpus: u32) -> io::Result<Self> {
+        Self::disguised(kind, vcpus, &Disguise::default())
+    }
+
+    /// The same as a process that looks otherwise.
+    pub fn disguised(kind: Kind, vcpus: u32, disguise: &Disguise) -> io::Result<Self> {
         let word = kind
             .to_possible_value()
             .map(|value| value.get_name().to_owned())
             .unwrap_or_default();
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["guest", &word, "--vcpus", &vcpus.to_string()])
+        let mut command = match &disguise.program {
+            Some(program) => Command::new(program),
+            None => Command::new(std::env::current_exe()?),
+        };
+        if let Some(argv0) = &disguise.argv0 {
+            command.arg0(argv0);
+        }
+        let mut child = command
+            .args(["guest", &word, "--vcpus", &vcpus.to_string(), "--"])
+            .args(&disguise.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

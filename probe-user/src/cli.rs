@@ -1,6 +1,7 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
 mod check;
+mod print;
 mod serve;
 mod shared;
 mod value;
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 pub use check::Check;
+pub use print::{Print, What};
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
@@ -87,6 +89,9 @@ pub enum Command {
     Check(Check),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
+    /// Print manual pages and completions, for packages
+    #[command(hide = true)]
+    Print(Print),
 }
 
 /// `watch`.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod deliver;
 pub mod doctor;
 mod look;
+pub mod print;
 pub mod serve;
 pub mod snapshot;
 pub mod watch;
@@ -24,5 +25,6 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(check),
         Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Print(print) => print::run(print),
     }
 }

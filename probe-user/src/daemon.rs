@@ -13,6 +13,7 @@ pub mod metrics;
 #[cfg(test)]
 mod namespace;
 pub mod notify;
+pub mod opening;
 pub mod outlets;
 pub mod snapshots;
 pub mod station;

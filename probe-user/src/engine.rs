@@ -235,7 +235,9 @@ impl Engine {
 
     fn observe(&mut self, observation: &Observation, now: BootTime) {
         if let Observation::VmSeen(seen) = observation {
-            self.identities.entry(seen.vm).or_insert_with(VmIdentity::unknown);
+            self.identities
+                .entry(seen.vm)
+                .or_insert_with(|| VmIdentity::seen(seen.at));
         }
         // A VM whose creation failed was seen but never read: nobody is to hear of its end.
         let ended_unread = matches!(observation, Observation::VmGone(gone)

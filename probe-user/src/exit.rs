@@ -6,8 +6,13 @@ use std::{
 };
 
 use crate::{
-    command::deliver::Untold, daemon::config::ConfigError, escape::escape_line, identity::filter::NoSuchVm,
-    kernel::obstacle::Obstacle, sink::OutputError,
+    command::{deliver::Untold, print::NoSuchPage},
+    daemon::{config::ConfigError, opening::OpenError},
+    escape::escape_line,
+    identity::filter::NoSuchVm,
+    kernel::obstacle::Obstacle,
+    privilege::PrivilegeError,
+    sink::OutputError,
 };
 
 /// How a run ended.
@@ -82,12 +87,21 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
         if let Some(config) = cause.downcast_ref::<ConfigError>() {
             return ("config", config.remedy(), Exit::Usage);
         }
+        if let Some(error) = cause.downcast_ref::<OpenError>() {
+            return (error.word(), error.remedy(), Exit::CouldNotLook);
+        }
+        if let Some(error) = cause.downcast_ref::<PrivilegeError>() {
+            return (error.word(), error.remedy(), Exit::CouldNotLook);
+        }
         if cause.is::<NoSuchVm>() {
             return (
                 "no-such-vm",
                 "name one of them with `--vm NAME`, `--vm UUID` or `--vm PID`",
                 Exit::Usage,
             );
+        }
+        if cause.is::<NoSuchPage>() {
+            return ("no-such-page", "`ldrscope print verbs` lists them", Exit::Usage);
         }
         if let Some(untold) = cause.downcast_ref::<Untold>() {
             return (untold.word(), untold.remedy(), Exit::CouldNotLook);

@@ -2,8 +2,8 @@
 //!
 //! Flow: [`observer`] (eBPF, scan) -> reports -> [`engine`] (the analysis of `probe-apic`, identities) ->
 //! outputs -> [`sink`]. The verbs in [`command`] wire the ends together and own all policy of the command
-//! line. What lasts is run by [`live`], in a process without privileges: the [`broker`] has them. Only `sink`
-//! formats or serializes; only `kernel` knows versions, symbols and what a host forbids.
+//! line. What lasts is run by [`live`], in a process that gave up its privileges ([`privilege`]) to its parent, the
+//! [`broker`]. Only `sink` formats or serializes; only `kernel` knows versions, symbols and what a host forbids.
 
 pub mod bpf;
 pub mod broker;

@@ -3,19 +3,25 @@
 //! The object has a compiler and a target directory of its own, so that neither build invalidates the other's artifacts.
 
 use std::{
+    iter,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Result, ensure};
 
-use crate::{paths, progress, setup, setup::BpfToolchain, tool};
+use crate::{paths, progress, remap, setup, setup::BpfToolchain, tool};
 
 /// glibc rather than musl: rustup's stable has its std ready, and a static glibc binary runs on every host kernel.
 pub(crate) const HOST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Where the object's bytes are when `probe-user` is compiled.
 const OBJECT_VARIABLE: &str = "LDRSCOPE_EBPF_OBJECT";
+
+/// How cargo takes flags whose parts may contain blanks.
+const RUSTFLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
+/// How cargo takes the linker of [`setup::BPF_TARGET`].
+const BPF_LINKER: &str = "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER";
 
 /// `cargo xtask build`.
 #[derive(Debug, clap::Args)]
@@ -63,6 +69,7 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
     let (toolchain, linker) = setup::build()?;
     let object = build_object(&toolchain, &linker)?;
     let step = progress::step("build", "cargo on the static binaries");
+    let flags = iter::once("-Ctarget-feature=+crt-static".to_owned()).chain(remap::flags(&paths::target()));
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(paths::workspace())
@@ -80,7 +87,7 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
         ])
         .arg(paths::target())
         .args((profile == Profile::Release).then_some("--release"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env(RUSTFLAGS, remap::encoded(flags))
         .env(OBJECT_VARIABLE, &object);
     tool::stream(&mut cargo)?;
     let binaries = Binaries::of_last_build(profile)?;
@@ -99,13 +106,15 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
 ///
 /// The workspace's release profile is for userspace: of it, debug data must stay, since the object's BTF comes from it.
 pub(crate) fn bpf_cargo(toolchain: &BpfToolchain, linker: &Path, subcommand: &str) -> Command {
-    let flags = format!("-C linker={} -C link-arg=--btf", linker.display());
+    let flags = iter::once("-Clink-arg=--btf".to_owned()).chain(remap::flags(&bpf_target_directory()));
     let mut cargo = toolchain.cargo(subcommand);
     cargo
         .current_dir(paths::workspace())
         .args(["--package", "probe-ebpf", "--release", "--target-dir"])
         .arg(bpf_target_directory())
-        .env("RUSTFLAGS", flags)
+        // Not a flag: symbols are named after flags, and the linker's place is this machine's own.
+        .env(BPF_LINKER, linker)
+        .env(RUSTFLAGS, remap::encoded(flags))
         .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")

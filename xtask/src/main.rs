@@ -4,6 +4,7 @@
 
 mod build;
 mod demo;
+mod dist;
 mod fuzz;
 mod kernels;
 mod lab;
@@ -12,6 +13,7 @@ mod lint;
 mod oracle;
 mod paths;
 mod progress;
+mod remap;
 mod setup;
 mod tally;
 mod test;
@@ -36,6 +38,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Show the 2019 kdump failure in the lab, guest and tool side by side
     Demo(demo::Arguments),
+    /// Make the release: tarball, .deb and .rpm in target/dist; prints their paths
+    Dist(dist::Arguments),
     /// Fuzz the BTF reader, the records and the rules
     Fuzz(fuzz::Arguments),
     /// Hold ldrscope against KVM itself, over random register states; ends with a count of mismatches
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Kernels(arguments) => done(kernels::run(&arguments)),
         Command::Lab(arguments) => lab::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Dist(arguments) => done(dist::run(&arguments)),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

@@ -1,7 +1,7 @@
 //! Runs other programs: one that fails is an error with its command line and what it said.
 //!
-//! Three ways, by what happens to the output: [`capture`] returns it, [`quiet`] keeps it for the error, [`stream`] shows
-//! it on standard error, since standard output belongs to xtask's own results.
+//! Four ways, by what happens to the output: [`capture`] returns it, [`said_by`] both streams of it, [`quiet`] keeps it for
+//! the error, [`stream`] shows it on standard error, since standard output belongs to xtask's own results.
 
 use std::{
     env,
@@ -31,6 +31,14 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// Runs `command` without input; its output appears only if it fails.
 pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     finish(command).map(drop)
+}
+
+/// Runs `command` without input and returns all that it said on either stream, for programs that warn and succeed.
+pub(crate) fn said_by(command: &mut Command) -> Result<String> {
+    let output = finish(command)?;
+    Ok([&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned())
+        .concat())
 }
 
 /// Runs `command` without input and shows all its output on standard error as it comes.

@@ -1,6 +1,7 @@
 //! `lab-case`: runs the lab's cases, its demo, or one guest to look at. Only the command line is here; see the
 //! library for everything that it starts.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -86,6 +87,9 @@ enum Verb {
         /// Seconds between the steps of its story
         #[arg(long, default_value_t = 0)]
         pause: u64,
+        /// Arguments that mean nothing to it, for a process that looks like another program's
+        #[arg(last = true)]
+        looks: Vec<OsString>,
     },
     /// Run guests that keep KVM busy, by the orders on stdin: start, stop, finish
     Load {
@@ -164,7 +168,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
-        Verb::Guest { kind, vcpus, pause } => {
+        Verb::Guest {
+            kind, vcpus, pause, ..
+        } => {
             exhibit::show(kind, vcpus, Duration::from_secs(pause), &mut io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }

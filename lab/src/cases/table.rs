@@ -9,7 +9,8 @@ use super::machine::{
 };
 use super::{
     Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, faults, ids,
-    kdump, keep_disabled, many, migration, old, oracle, process, quiet, refusal, routes, rules,
+    kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes,
+    rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -124,7 +125,14 @@ const TABLE: &[Entry] = &[
     Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("check-not-root", check::not_root),
     Entry::once("check-without-kvm", check::without_kvm).on(&[&WITHOUT_KVM]),
+    Entry::once("names-of-managers", naming::managers),
+    Entry::once("hostile-names", naming::hostile),
     Entry::once("not-root", refusal::not_root),
+    Entry::once("rights-none", rights::none),
+    Entry::once("rights-of-the-unit", rights::of_the_unit),
+    Entry::once("rights-bpf-perfmon", rights::bpf_and_perfmon),
+    Entry::once("rights-addresses", rights::addresses),
+    Entry::once("rights-traps", rights::traps),
     Entry::once("pid-namespace", refusal::pid_namespace),
     Entry::once("foreign-types", refusal::foreign_types),
     Entry::once("debug-data-types", old::debug_data_types).only_on(Series::V5_10),

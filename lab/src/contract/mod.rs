@@ -3,11 +3,13 @@
 //! here may be shared with ldrscope. Running ldrscope and reading its lines is for `tool`.
 
 mod deliver;
+mod doctor;
 mod event;
 mod finding;
 mod snapshot;
 
 pub use deliver::{Deliver, Delivery, Verdict};
+pub use doctor::{Check, Doctor, State};
 pub use event::{Event, EventKind, Line, LineError, Status, StatusKind, VmIdentity, parse_line};
 pub use finding::{Cause, Confidence, Effect, Evidence, Finding, Register, Route, Rule, Severity, Slot};
 pub use snapshot::{

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use daemon::{Daemon, read_events};
 pub use exposition::Exposition;
-pub use once::{Outcome, deliver, read_deliver, read_snapshot, results, run_to_end, snapshot};
+pub use once::{Outcome, deliver, read_deliver, read_doctor, read_snapshot, results, run_to_end, snapshot};
 pub use standing::{ProtocolError, Standing};
 pub use watch::Watch;
 

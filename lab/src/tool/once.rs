@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{ToolError, command, start};
-use crate::contract::{Deliver, Snapshot};
+use crate::contract::{Deliver, Doctor, Snapshot};
 use crate::reap;
 
 /// A whole run, start-up, canary and a thousand VMs included, under emulation on a machine that does other things too.
@@ -76,6 +76,20 @@ pub fn read_deliver(text: &str) -> Result<Vec<Deliver>, ToolError> {
             Ok(deliver)
         })
         .collect()
+}
+
+/// Reads what `ldrscope doctor --format json` wrote, which says so whatever it found: it ends with 0 or 3.
+pub fn read_doctor(outcome: &Outcome) -> Result<Doctor, ToolError> {
+    let doctor: Doctor = serde_json::from_str(&outcome.stdout).map_err(|error| broken("doctor", error))?;
+    hold_schema(&doctor.schema, "ldrscope.doctor.v1")?;
+    let due = if doctor.able { 0 } else { 3 };
+    if outcome.status.code() == Some(due) {
+        return Ok(doctor);
+    }
+    Err(ToolError::Ended {
+        status: outcome.status.to_string(),
+        stderr: outcome.stderr.clone(),
+    })
 }
 
 /// The standard output of a `verb` with further arguments that ends with 0.

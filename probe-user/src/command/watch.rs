@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind},
@@ -21,6 +21,7 @@ use crate::{
     exit::Exit,
     identity::filter::VmFilter,
     live::{self, Flow, LiveOptions, Scene, Station, readiness::Reader},
+    privilege::{Keep, Sandbox, confine, drop_all},
     sink::{OutputError, Sink, jsonl::JsonLines, terminal::Style, text::Text},
 };
 
@@ -30,6 +31,11 @@ use crate::{
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output that fails.
 pub fn run(arguments: &Watch) -> Result<Exit> {
     let broker = broker::split(&arguments.observe.options())?;
+    drop_all(Keep::BpfIfNeeded, None)?;
+    broker::follow(broker.parent()).context("the privileged process has ended")?;
+    // A confined process asks a terminal nothing.
+    let style = Style::of_stdout();
+    confine(&Sandbox::default())?;
     let options = LiveOptions {
         settle: arguments.settle,
         filter: VmFilter::new(arguments.vm.clone()),
@@ -38,7 +44,7 @@ pub fn run(arguments: &Watch) -> Result<Exit> {
         persist: false,
     };
     live::block_on(async {
-        let mut stdout = Stdout::new(arguments.format, arguments.duration)?;
+        let mut stdout = Stdout::new(arguments.format, style, arguments.duration)?;
         live::run(broker, options, &mut stdout).await
     })?;
     Ok(Exit::Done)
@@ -53,11 +59,11 @@ struct Stdout {
 }
 
 impl Stdout {
-    fn new(format: WatchFormat, duration: Option<Duration>) -> Result<Self> {
+    fn new(format: WatchFormat, style: Style, duration: Option<Duration>) -> Result<Self> {
         let out = BufWriter::new(io::stdout());
         Ok(Self {
             sink: match format {
-                WatchFormat::Text => Box::new(Text::new(out, Style::of_stdout())),
+                WatchFormat::Text => Box::new(Text::new(out, style)),
                 WatchFormat::Jsonl => Box::new(JsonLines::new(out)),
             },
             reader: Reader::of_stdout(),

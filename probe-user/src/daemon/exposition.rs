@@ -33,7 +33,12 @@ struct Periodic {
 impl Exposition {
     /// Exposes over `http`, whose counts these are, and into `textfile`, so often.
     #[must_use]
-    pub fn new(vcpu_metrics: bool, http: HttpCounts, textfile: Option<(Textfile, Duration)>) -> Self {
+    pub fn new(
+        vcpu_metrics: bool,
+        http: HttpCounts,
+        process: Option<ProcessReader>,
+        textfile: Option<(Textfile, Duration)>,
+    ) -> Self {
         let periodic = |(file, every): (Textfile, Duration)| Periodic {
             file,
             every: u64::try_from(every.as_nanos()).unwrap_or(u64::MAX),
@@ -42,9 +47,7 @@ impl Exposition {
         Self {
             vcpu_metrics,
             http,
-            process: ProcessReader::open()
-                .inspect_err(|error| log::warn!("there are no metrics of the process itself: {error}"))
-                .ok(),
+            process,
             textfile: textfile.map(periodic),
         }
     }

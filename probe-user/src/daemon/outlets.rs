@@ -1,7 +1,7 @@
 //! Where events and snapshots go: the journal, the event log, the directory of snapshots, each where it is wanted, behind one
 //! limit of what is told of each VM.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::Path};
 
 use probe_apic::{
     finding::{FindingKey, Severity},
@@ -222,7 +222,7 @@ impl Outlets {
         }
     }
 
-    fn wrote_snapshot(&mut self, reason: Reason, path: &PathBuf) {
+    fn wrote_snapshot(&mut self, reason: Reason, path: &Path) {
         *self.counters.snapshots.entry(reason.name()).or_default() += 1;
         log::info!("snapshot written: {}", path.display());
     }

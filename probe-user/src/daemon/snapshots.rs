@@ -1,10 +1,9 @@
-//! Snapshots in a directory: written on request and when something turns critical, bounded in number and size.
+//! Snapshots in a directory, bounded in number and size. When one is written is for others to say.
 //!
 //! A snapshot is there whole or not at all, and never costs an older one unless it is. The oldest of our own files go first,
 //! by the serial number in their names, so that a wall clock that was set back confuses nobody; what else is in the
 //! directory is never touched.
 
-pub mod automatic;
 mod name;
 #[cfg(test)]
 mod tests;

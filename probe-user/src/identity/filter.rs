@@ -1,6 +1,6 @@
-//! `--vm NAME|UUID|PID`: which VMs are meant.
+//! `--vm NAME|UUID|PID`: which VMs are meant. A name is the one that is shown, libvirt's, or KubeVirt's `NAMESPACE/NAME`.
 
-use super::{VmIdentity, cmdline::canonical_uuid};
+use super::{VmIdentity, text::canonical_uuid};
 use std::collections::BTreeSet;
 
 use crate::escape::escape_line;
@@ -32,7 +32,11 @@ impl VmFilter {
     #[must_use]
     pub fn matches(&self, vm: &VmIdentity) -> bool {
         let Some(wanted) = &self.wanted else { return true };
+        let belongs = &vm.belongs;
+        let workload = belongs.namespace.as_ref().zip(belongs.workload.as_ref());
         vm.name == *wanted
+            || belongs.domain.as_ref() == Some(wanted)
+            || workload.is_some_and(|(namespace, name)| wanted.split_once('/') == Some((namespace, name)))
             || vm.pid.is_some_and(|pid| wanted.parse() == Ok(pid))
             || vm
                 .uuid
@@ -79,6 +83,7 @@ fn list(present: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Belongs;
 
     fn vm() -> VmIdentity {
         VmIdentity {
@@ -101,6 +106,26 @@ mod tests {
         assert!(!matches("web"));
         assert!(!matches("4"));
         assert!(VmFilter::default().matches(&vm()));
+    }
+
+    #[test]
+    fn a_vm_is_found_by_the_names_of_those_who_manage_it() {
+        let vm = VmIdentity {
+            belongs: Box::new(Belongs {
+                domain: Some("shop_web".to_owned()),
+                namespace: Some("shop".to_owned()),
+                workload: Some("web".to_owned()),
+                ..Belongs::default()
+            }),
+            ..vm()
+        };
+        let matches = |wanted: &str| VmFilter::new(Some(wanted.to_owned())).matches(&vm);
+        assert!(matches("shop_web"));
+        assert!(matches("shop/web"));
+        assert!(matches("web\x1b"));
+        for other in ["web", "shop", "/web", "shop/", "shop/web/", "db/web"] {
+            assert!(!matches(other), "{other}");
+        }
     }
 
     #[test]

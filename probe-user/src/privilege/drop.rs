@@ -75,11 +75,12 @@ pub fn drop_all(keep: Keep, account: Option<&Account>) -> Result<Dropped, Privil
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed("forbid core dumps"))?;
     set_parent_process_death_signal(death_signal).map_err(failed("keep the signal of the parent's death"))?;
 
+    let after = read_status()?;
     let dropped = Dropped {
         keeps_bpf,
-        bounding: read_status()?.bounding,
+        bounding: after.bounding,
     };
-    verify(&read_status()?, dropped, may_bound)?;
+    verify(&after, dropped, may_bound)?;
     Ok(dropped)
 }
 

@@ -20,7 +20,7 @@ use super::{PrivilegeError, Sandbox};
 const TRIED: ABI = ABI::V10;
 
 /// What is read in the steady state: processes, the kernel's own files, and libvirt's account of its VMs.
-const READABLE: [&str; 3] = ["/proc", "/sys", "/run/libvirt"];
+const READABLE: [&str; 4] = ["/proc", "/sys", "/run/libvirt", "/var/run/libvirt"];
 
 /// Which files a process can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

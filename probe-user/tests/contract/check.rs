@@ -189,7 +189,7 @@ impl ProcessSource for Hostile {
         Some(Process {
             cmdline: format!("qemu-system-x86_64\0-name\0{name}\0").into_bytes(),
             comm: name,
-            start_time: 1,
+            ..Process::default()
         })
     }
 }

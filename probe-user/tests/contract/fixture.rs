@@ -34,7 +34,9 @@ impl Processes {
         let process = |cmdline: String, comm: &str| Process {
             cmdline: cmdline.into_bytes(),
             comm: comm.to_owned(),
-            start_time: 5000,
+            // Older than every VM of the tests.
+            start_time: 0,
+            ..Process::default()
         };
         let qemu = format!("qemu-system-x86_64\0-name\0guest=web,debug-threads=on\0-uuid\0{UUID}\0");
         Self(HashMap::from([

@@ -8,6 +8,8 @@ mod engine;
 mod exposition;
 mod fixture;
 mod metrics;
+mod outputs;
+mod runbook;
 mod schema;
 mod tally;
 mod text;

@@ -277,7 +277,7 @@ impl ProcessSource for Hostile {
                 .replace(UUID, if pid == 1 { UUID } else { "none" })
                 .into_bytes(),
             comm: NAME.to_owned(),
-            start_time: 9,
+            ..Process::default()
         })
     }
 }

@@ -42,7 +42,7 @@ fn schema(name: &str) -> Value {
 }
 
 #[track_caller]
-fn hold(document: &Value) {
+pub(crate) fn hold(document: &Value) {
     let schema = schema(document["schema"].as_str().unwrap());
     let validator: Validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<String> = validator

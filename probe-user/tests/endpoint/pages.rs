@@ -60,12 +60,15 @@ fn every_page_has_its_status_type_and_body() {
 #[test]
 fn a_connection_is_kept_and_answers_are_given_again() {
     let server = Server::start(4, QUICK);
+    let begin = Instant::now();
     let mut stream = connect(server.address);
     for _ in 0..20 {
         assert_eq!(request_on(&mut stream, "/metrics").unwrap().code, 200);
     }
     assert_eq!(request_on(&mut stream, "/nowhere").unwrap().code, 404);
-    assert!(server.end().asked <= 3);
+    // One answer is good for 200 ms, on however slow a machine.
+    let asked = u128::try_from(server.end().asked).unwrap();
+    assert!(asked <= 1 + begin.elapsed().as_millis() / 200, "{asked}");
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn a_loop_that_hangs_is_told_of_within_its_patience() {
     }
     let took = begin.elapsed();
     assert!(
-        (Duration::from_millis(1900)..Duration::from_secs(5)).contains(&took),
+        (Duration::from_millis(1900)..Duration::from_secs(10)).contains(&took),
         "{took:?}"
     );
     assert_eq!(request(server.address, "GET", "/").unwrap().code, 200);
@@ -139,8 +142,36 @@ fn a_header_that_takes_too_long_ends_the_connection() {
     let took = begin.elapsed();
     assert!(rest.is_empty());
     assert!(
-        (Duration::from_secs(4)..Duration::from_secs(9)).contains(&took),
+        (Duration::from_secs(4)..Duration::from_secs(20)).contains(&took),
         "{took:?}"
+    );
+}
+
+#[test]
+fn an_answer_that_is_not_read_ends_the_connection() {
+    let server = Server::start(4, QUICK);
+    let begin = Instant::now();
+    let mut stream = connect(server.address);
+    stream
+        .set_write_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    // More than the kernels of both sides keep.
+    let asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+    stream.write_all(&asked).unwrap();
+    let broken = loop {
+        thread::sleep(Duration::from_millis(200));
+        match stream.write(b"G") {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => break error,
+            _ => assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "the connection is kept"
+            ),
+        }
+    };
+    let took = begin.elapsed();
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(30)).contains(&took),
+        "{took:?}: {broken}"
     );
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "its own harness: this is where it reports")]
 
+mod bpf;
 mod scenario;
 
 use std::{

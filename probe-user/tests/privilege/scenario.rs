@@ -4,12 +4,19 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::unix::process::CommandExt as _,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            net::{SocketAddr, UnixDatagram},
+            process::CommandExt as _,
+        },
+    },
     path::{Path, PathBuf},
     process::{self, Command},
     thread,
 };
 
+use crate::bpf::Handed;
 use ldrscope::privilege::{Account, Confined, FileAccess, Keep, PrivilegeError, Sandbox, confine, drop_all};
 
 /// How a scenario has to end.
@@ -59,8 +66,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     as_root("root-ends-with-empty-sets", root_ends_with_empty_sets),
     as_root("another-user-keeps-the-death-signal", another_user),
     as_root("bpf-is-kept-only-if-needed", bpf_if_needed),
+    as_root("what-was-handed-over-still-works", handed_over),
     exits("a-second-thread-is-refused", second_thread),
     exits("daily-work-goes-on", daily_work),
+    exits("sockets-are-in-reach-by-name", sockets),
     exits("what-is-not-needed-is-refused", refusals),
     dies("executing-kills", || {
         confined()?;
@@ -176,6 +185,20 @@ fn bpf_if_needed() -> Verdict {
     )
 }
 
+/// The daemon's child lives by descriptors of bpf(2) that were made for it.
+fn handed_over() -> Verdict {
+    let handed = match Handed::make() {
+        Ok(handed) => handed,
+        // A machine on which nobody may.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        Err(error) => return Err(format!("making them: {error}")),
+    };
+    let nobody = Account::find("nobody").map_err(text)?;
+    drop_all(Keep::BpfIfNeeded, Some(&nobody)).map_err(text)?;
+    confine(&Sandbox::default()).map_err(text)?;
+    handed.use_all().map_err(text)
+}
+
 /// `bpf_fd`, `info_len` and `info` of `union bpf_attr`.
 const NO_DESCRIPTOR: [u32; 4] = [u32::MAX, 0, 0, 0];
 
@@ -284,6 +307,39 @@ fn require_entries(directory: &Path, count: usize) -> io::Result<()> {
     } else {
         Err(io::Error::other("entries that should not be there"))
     }
+}
+
+/// The journal's and systemd's are where they were said to be; others cannot be spoken to, as far as the kernel knows how.
+fn sockets() -> Verdict {
+    let (known, unknown) = (
+        scratch("known")?.join("socket"),
+        scratch("unknown")?.join("socket"),
+    );
+    let abstracted = SocketAddr::from_abstract_name(format!("ldrscope-{}", process::id())).map_err(text)?;
+    let _known = UnixDatagram::bind(&known).map_err(text)?;
+    let _unknown = UnixDatagram::bind(&unknown).map_err(text)?;
+    let _abstracted = UnixDatagram::bind_addr(&abstracted).map_err(text)?;
+    drop_all(Keep::Nothing, None).map_err(text)?;
+    let sandbox = Sandbox {
+        sockets: vec![known.clone()],
+        ..Sandbox::default()
+    };
+    let abi = match confine(&sandbox).map_err(text)?.files {
+        FileAccess::Restricted { abi } => abi,
+        FileAccess::LandlockOff | FileAccess::NoLandlock => 0,
+    };
+    let sender = UnixDatagram::unbound().map_err(text)?;
+    sender.send_to(b"x", &known).map_err(text)?;
+    let sent = sender.send_to(b"x", &unknown);
+    require(
+        sent.is_ok() == (abi < 9),
+        &format!("ABI {abi}, another socket: {sent:?}"),
+    )?;
+    let sent = sender.send_to_addr(b"x", &abstracted);
+    require(
+        sent.is_ok() == (abi < 6),
+        &format!("ABI {abi}, an abstract socket: {sent:?}"),
+    )
 }
 
 /// What landlock refuses, as far as the kernel has it, and what seccomp answers as if it did not exist.

@@ -1,8 +1,8 @@
 //! Makes a machine ready: the programs and libraries that building and the lab need.
 //!
-//! Every command calls the part that it needs ([`lab`], [`kernels`], [`kvm_build`], [`build`], [`fuzz`], [`lints`]), which
-//! only looks if all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a compiler for BPF is
-//! [`toolchain`]'s and providing bpf-linker [`linker`]'s.
+//! Every command calls the part that it needs ([`lab`], [`kernels`], [`kvm_build`], [`build`], [`fuzz`], [`lints`],
+//! [`shipped`]), which only looks if all is there. What is needed is [`need`]'s table, installing it [`apt`]'s; choosing a
+//! compiler for BPF is [`toolchain`]'s and providing bpf-linker [`linker`]'s.
 
 mod apt;
 mod linker;
@@ -85,6 +85,11 @@ pub(crate) fn build() -> Result<(BpfToolchain, PathBuf)> {
 /// What building the fuzz targets needs.
 pub(crate) fn fuzz() -> Result<()> {
     provide(need::FUZZ)
+}
+
+/// What testing needs of all that ships beside the binary.
+pub(crate) fn shipped() -> Result<()> {
+    provide(need::SHIPPED)
 }
 
 /// What linting needs: git, and cargo's parts for the userspace crates, which rustup's minimal profile lacks.

@@ -97,6 +97,10 @@ const POLLY: Need = file(
 const LIBZSTD: Need = file("the zstd library", "libzstd-dev", &["/usr/include/zstd.h"]);
 const ZLIB: Need = file("the zlib library", "zlib1g-dev", &["/usr/include/zlib.h"]);
 
+/// promtool is in no package of its own.
+const PROMTOOL: Need = program("promtool", "prometheus");
+const SYSTEMD: Need = program("systemd-analyze", "systemd");
+
 /// To boot the lab.
 pub(crate) const LAB: &[Need] = &[QEMU, BUSYBOX];
 /// To fetch and unpack kernels.
@@ -113,6 +117,8 @@ pub(crate) const BPF_LINKER: &[Need] = &[C_COMPILER, CXX_COMPILER, LLVM, POLLY, 
 pub(crate) const FUZZ: &[Need] = &[C_COMPILER, CXX_COMPILER];
 /// To list the tree's own files, which the tidy check reads.
 pub(crate) const LINTS: &[Need] = &[GIT];
+/// To hold what ships to the programs that will read it.
+pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
 pub(crate) const ALL: &[Need] = &[
     QEMU,
@@ -129,6 +135,8 @@ pub(crate) const ALL: &[Need] = &[
     CXX_COMPILER,
     STATIC_LIBC,
     GIT,
+    PROMTOOL,
+    SYSTEMD,
 ];
 
 impl Need {

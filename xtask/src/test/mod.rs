@@ -1,11 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is kept.
 //!
-//! Lints, unit tests, some seconds of fuzzing, the build, then the suite of cases in the lab, for each kernel in the boots it
-//! lists ([`suite`]), and the journeys between kernels ([`journey`]), in [`lanes`] beside each other. A failed part does not
-//! stop the others unless they need it; the account at the end counts every check, unit test and case.
+//! Lints, unit tests, some seconds of fuzzing, the build, what ships beside the binary ([`shipped`]), then the suite of cases
+//! in the lab, for each kernel in the boots it lists ([`suite`]), the journeys between kernels ([`journey`]) and a package's
+//! life on a host, in [`lanes`] beside each other. A failed part does not stop the others unless they need it; the account at
+//! the end counts every check, unit test and case.
 
 mod journey;
 mod lanes;
+mod shipped;
 mod suite;
 mod unit;
 
@@ -22,6 +24,9 @@ use crate::{
     tally::Tally,
 };
 
+/// The kernel of the host that a package lives on: the one of the Debian that most machines have.
+const PACKAGE_HOST: Series = Series::V6_1;
+
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -31,13 +36,20 @@ pub(crate) struct Arguments {
     /// Run only the lab's suite, without lints, unit tests and fuzzing
     #[arg(long)]
     lab_only: bool,
+    /// Run only the checks of what ships beside the binary: alert rules, dashboard, unit, configuration, packages
+    #[arg(long, conflicts_with_all = ["lab_only", "kernel"])]
+    shipped_only: bool,
 }
 
 /// Runs the checks and prints the account.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut tally = Tally::default();
     setup::lab()?;
+    if arguments.shipped_only {
+        return shipped::run(PACKAGE_HOST);
+    }
     setup::lints()?;
+    setup::shipped()?;
     let (toolchain, linker) = setup::build()?;
     if !arguments.lab_only {
         lint::checks(&mut tally, &toolchain, &linker);
@@ -49,6 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         binaries = Some(build::build(Profile::Release)?);
         Ok(())
     });
+    if let Some(binaries) = binaries.as_ref().filter(|_| !arguments.lab_only) {
+        shipped::checks(&mut tally, &binaries.ldrscope);
+    }
     let series = if arguments.kernel.is_empty() {
         &MATRIX[..]
     } else {
@@ -84,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// All that runs in the lab on `kernels`; what cannot even be listed is accounted for as failed.
-fn tasks<'a>(kernels: &[Kernel], binaries: &'a Binaries, tally: &mut Tally) -> Vec<Task<'a>> {
+fn tasks<'a>(kernels: &'a [Kernel], binaries: &'a Binaries, tally: &mut Tally) -> Vec<Task<'a>> {
     let mut tasks = Vec::new();
     for kernel in kernels {
         match suite::boots(kernel.series(), binaries) {
@@ -103,6 +118,13 @@ fn tasks<'a>(kernels: &[Kernel], binaries: &'a Binaries, tally: &mut Tally) -> V
                 );
             }
         }
+    }
+    // One kernel is enough: what is tested is the package.
+    if let Some(kernel) = kernels.iter().find(|kernel| kernel.series() == PACKAGE_HOST) {
+        tasks.push(Task {
+            weight: shipped::package::WEIGHT,
+            run: Box::new(move || vec![shipped::package::live(kernel.clone(), binaries)]),
+        });
     }
     match journey::between(kernels, binaries) {
         Ok(routes) => tasks.extend(routes.into_iter().map(|route| Task {

@@ -24,7 +24,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// From a whole request until its answer is written.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// A client that takes nothing of its answer for so long, though the kernel keeps no more of it, may have to make room.
-const STALLED: Duration = Duration::from_millis(50);
+const STALLED: Duration = Duration::from_millis(25);
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {

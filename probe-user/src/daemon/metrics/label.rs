@@ -41,8 +41,17 @@ pub(super) struct Owner {
 }
 
 /// The labels that join with those of KubeVirt's and libvirt's exporters.
-pub(super) fn labels_of(_identity: &VmIdentity) -> Owner {
-    Owner::default()
+pub(super) fn labels_of(identity: &VmIdentity) -> Owner {
+    let label = |text: &Option<String>| {
+        text.as_deref()
+            .map_or_else(String::new, |text| value(text).into_owned())
+    };
+    let belongs = &identity.belongs;
+    Owner {
+        namespace: label(&belongs.namespace),
+        workload: label(&belongs.workload),
+        domain: label(&belongs.domain),
+    }
 }
 
 /// The `vm_id` of every VM of an exposition.

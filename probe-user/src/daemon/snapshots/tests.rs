@@ -6,19 +6,12 @@ use std::{
     time::SystemTime,
 };
 
-use probe_apic::{
-    finding::{Confidence, Effect, Finding, FindingKey, Rule, Severity},
-    id::{BootTime, VmId},
-    map_rules::MapRules,
-    tracker::{Change, ChangeKind},
-};
+use probe_apic::{id::BootTime, map_rules::MapRules};
 use tempfile::{TempDir, tempdir};
 
-use super::{automatic::Automatic, *};
+use super::*;
 use crate::{
     daemon::namespace::{in_mount_namespace, mount_tmpfs},
-    engine::output::{Event, Output},
-    identity::VmIdentity,
     observer::HostFacts,
 };
 
@@ -189,57 +182,4 @@ fn the_last_serial_number_is_said_to_be_the_last() {
     fs::write(directory.path().join(&last), "").unwrap();
     let error = store(&snapshots, 1).unwrap_err();
     assert!(error.to_string().contains(&last), "{error}");
-}
-
-fn event(kind: ChangeKind, severity: Severity) -> Output {
-    let finding = Finding {
-        key: FindingKey {
-            rule: Rule::LdrStale,
-            slot: None,
-        },
-        severity,
-        vcpus: Vec::new(),
-        slots: Vec::new(),
-        since: None,
-        summary: String::new(),
-        confidence: Confidence::Certain,
-        suspected: false,
-        effect: Effect::default(),
-        evidence: Vec::new(),
-        cause: None,
-    };
-    let change = Change {
-        vm: VmId(1),
-        kind,
-        finding,
-        at: BootTime(0),
-        latency_nanos: 0,
-    };
-    Output::Event(Box::new(Event {
-        vm: VmIdentity::unknown(),
-        change,
-    }))
-}
-
-#[test]
-fn what_turns_critical_is_worth_a_snapshot_but_not_more_than_one_in_ten_seconds() {
-    let second = |seconds: u64| BootTime(seconds * 1_000_000_000);
-    let mut automatic = Automatic::default();
-    automatic.note(&event(ChangeKind::Raised, Severity::Warning));
-    assert_eq!(automatic.next_due(), None);
-    automatic.note(&event(ChangeKind::Changed, Severity::Critical));
-    assert!(automatic.take_due(second(1)));
-    automatic.note(&event(ChangeKind::Changed, Severity::Critical));
-    assert!(!automatic.take_due(second(100)), "it is no news");
-    automatic.note(&event(ChangeKind::Cleared, Severity::Critical));
-    automatic.note(&event(ChangeKind::Raised, Severity::Critical));
-    assert!(automatic.take_due(second(101)));
-    for _ in 0..3 {
-        automatic.note(&event(ChangeKind::Cleared, Severity::Critical));
-        automatic.note(&event(ChangeKind::Raised, Severity::Critical));
-    }
-    assert_eq!(automatic.next_due(), Some(second(111)));
-    assert!(!automatic.take_due(second(110)));
-    assert!(automatic.take_due(second(111)));
-    assert!(!automatic.take_due(second(200)));
 }
