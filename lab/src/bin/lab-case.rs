@@ -97,7 +97,7 @@ enum Verb {
         load: Load,
         /// Ignored here: what the process's command line is to say
         #[arg(last = true, hide = true, allow_hyphen_values = true)]
-        _said: Vec<std::ffi::OsString>,
+        _said: Vec<OsString>,
     },
     /// Run a command in a new pid namespace
     #[command(hide = true)]

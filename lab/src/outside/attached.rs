@@ -45,6 +45,20 @@ impl Attached {
         })
     }
 
+    /// What is there once it has not become less for a while: kernels free what was let go of a moment later.
+    pub fn settled() -> io::Result<Self> {
+        let mut least = Self::now()?;
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(500) {
+            thread::sleep(Duration::from_millis(50));
+            let now = Self::now()?;
+            if now != least {
+                (least, since) = (now, Instant::now());
+            }
+        }
+        Ok(least)
+    }
+
     /// Waits for at most `limit` until no more is there than `least`; what is there then.
     pub fn await_least(least: Self, limit: Duration) -> io::Result<Self> {
         let deadline = Instant::now() + limit;

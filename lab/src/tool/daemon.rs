@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,19 +29,21 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `serve` with its endpoint on `port` of the loopback, its event log in a directory of its own and further
-    /// arguments, and returns at once.
+    /// Starts `serve` with its endpoint on `port` of the loopback, its event log in a directory of its own unless they name
+    /// another, and further arguments, and returns at once.
     pub fn start(port: u16, args: &[&str]) -> Result<Self, ToolError> {
-        let directory = std::env::temp_dir().join(format!("daemon-{port}"));
-        // What an earlier one left would be taken for this one's.
-        let _ = fs::remove_dir_all(&directory);
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("daemon-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory).map_err(ToolError::child("make a directory for"))?;
         let stderr =
             fs::File::create(directory.join("stderr")).map_err(ToolError::child("open a log for"))?;
         let address = format!("127.0.0.1:{port}");
         let events = directory.join("events").to_string_lossy().into_owned();
-        let fixed = ["serve", "--listen", &address, "--event-log", &events];
-        let mut serve = command(&[&fixed, args].concat());
+        let mut serve = command(&[&["serve", "--listen", &address], args].concat());
+        if !args.contains(&"--event-log") {
+            serve.args(["--event-log", &events]);
+        }
         let program = serve.get_program().to_owned();
         let broker = serve
             .stdin(Stdio::null())

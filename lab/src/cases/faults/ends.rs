@@ -19,7 +19,7 @@ const ENDED: Duration = Duration::from_secs(1);
 
 pub(in crate::cases) fn in_order(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     let mut storm = load(Kind::Storm, 1, 2, End::Sane)?;
     let mut times = Vec::new();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
@@ -45,7 +45,7 @@ pub(in crate::cases) fn in_order(context: &Context, bench: &mut Bench) -> CaseRe
 /// Standard output is a file on a file system of 64 KiB, or one that is always full.
 pub(in crate::cases) fn disk_full(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     shell("mkdir -p /tmp/small && mount -t tmpfs -o size=64k none /tmp/small")?;
     let mut churn = load(Kind::Churn, 200, 4, End::Sane)?;
     churn.go()?;
@@ -117,7 +117,7 @@ fn done_or_named(outcome: &Outcome, limit: &str) -> CaseResult {
 
 pub(in crate::cases) fn few_descriptors(_: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     let mut refused = 0;
     for files in [3, 5, 8, 16, 24, 40] {
         let limit = format!("ulimit -n {files}");
@@ -134,7 +134,7 @@ pub(in crate::cases) fn few_descriptors(_: &Context, bench: &mut Bench) -> CaseR
 /// Kernels before 5.11 charge BPF maps to the locked memory of the user.
 pub(in crate::cases) fn locked_memory(_: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     let limit = "ulimit -l 64";
     done_or_named(&limited(limit)?, limit)?;
     nothing_left_attached(before)
@@ -144,7 +144,7 @@ pub(in crate::cases) fn locked_memory(_: &Context, bench: &mut Bench) -> CaseRes
 pub(in crate::cases) fn out_of_memory(context: &Context, bench: &mut Bench) -> CaseResult {
     const GROUP: &str = "/sys/fs/cgroup/small";
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     shell(&format!(
         "echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {GROUP} && echo 3M > {GROUP}/memory.max"
     ))?;

@@ -65,15 +65,20 @@ pub(in crate::cases) fn vmm(context: &Context, bench: &mut Bench) -> CaseResult 
 pub(in crate::cases) fn ldrscope(context: &Context, bench: &mut Bench) -> CaseResult {
     const VMS: u32 = 4;
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     let mut random = Random::new(u64::from(context.hooks.word().len() as u32));
+    // How long a start takes here: most of the kills are to come in the midst of one.
+    let start = Instant::now();
+    drop(Watch::ready(context.hooks)?);
+    let twice = 2 * start.elapsed().as_millis() as u32;
+    nothing_left_attached(before)?;
     let collisions = load(Kind::Idle, VMS, 2, End::Colliding)?;
     let mut storm = load(Kind::Storm, 1, 2, End::Sane)?;
     storm.go()?;
     let mut most = before;
     for _ in 0..scaled(10, 100) {
         let mut watch = Watch::start(context.hooks, &[])?;
-        thread::sleep(Duration::from_millis(random.below(2000).into()));
+        thread::sleep(Duration::from_millis(random.below(twice).into()));
         let now = Attached::now()?;
         if !now.is_at_most(most) {
             most = now;
@@ -116,9 +121,9 @@ pub(in crate::cases) fn ldrscope(context: &Context, bench: &mut Bench) -> CaseRe
 /// Two copies at once; one is killed, and the other goes on.
 pub(in crate::cases) fn one_of_two(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
-    let before = Attached::now()?;
+    let before = Attached::settled()?;
     let mut stays = Watch::ready(context.hooks)?;
-    let one = Attached::now()?;
+    let one = Attached::settled()?;
     let mut killed = Watch::ready(context.hooks)?;
     let colliding = load(Kind::Idle, 1, 2, End::Colliding)?;
     for watch in [&mut stays, &mut killed] {

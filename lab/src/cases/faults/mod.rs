@@ -2,10 +2,13 @@
 //! outside: by the guests' real state, by `/proc`, by what is attached to the kernel.
 
 pub(super) mod churn;
+pub(super) mod daemon;
 pub(super) mod ends;
+pub(super) mod flood;
 pub(super) mod host;
 pub(super) mod killed;
 pub(super) mod names;
+pub(super) mod outputs;
 pub(super) mod overflow;
 pub(super) mod reload;
 pub(super) mod storm;

@@ -18,7 +18,7 @@ const UNLOADED: &str = "was unloaded";
 pub(in crate::cases) fn again(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let mut watch = Watch::ready(context.hooks)?;
-    let attached = Attached::now()?;
+    let attached = Attached::settled()?;
     let mut times = Vec::new();
     for number in 0..scaled(3, 30) {
         let [stood, unloaded] = [WATCHING, UNLOADED].map(|words| said(&watch, words));
