@@ -53,9 +53,9 @@ pub struct Engine {
     identities: BTreeMap<VmId, VmIdentity>,
     pace: Pace,
     trust: Trust,
+    /// VMs to judge at the next poll: a storm's events may each tell something new, and a judgement is dear.
+    retold: BTreeSet<VmId>,
     ledger: Ledger,
-    /// VMs of which a touch told something after the read that shows it: judged once for all of a batch.
-    touched: BTreeSet<VmId>,
     /// What is ready to be told.
     ready: Vec<Output>,
 }
@@ -80,8 +80,8 @@ impl Engine {
             identities: BTreeMap::new(),
             pace: Pace::default(),
             trust: Trust::default(),
+            retold: BTreeSet::new(),
             ledger,
-            touched: BTreeSet::new(),
             ready: Vec::new(),
         }
     }
@@ -137,7 +137,7 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
-        for vm in std::mem::take(&mut self.touched) {
+        for vm in std::mem::take(&mut self.retold) {
             self.judge(vm, now);
         }
         self.tell_trust(now);
@@ -250,7 +250,7 @@ impl Engine {
         }
         if let Some(vm) = news {
             if matches!(observation, Observation::Touched(_)) {
-                self.touched.insert(vm);
+                self.retold.insert(vm);
             } else if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
@@ -313,10 +313,9 @@ impl Engine {
             return;
         };
         let found = known.resolved(pid, discriminator, self.processes.as_ref());
-        let twin = self
-            .identities
-            .iter()
-            .any(|(other, vm)| *other != id && vm.uuid.is_some() && vm.uuid == found.uuid && !vm.twin);
+        let twin = self.identities.iter().any(|(other, vm)| {
+            *other != id && vm.uuid.is_some() && vm.uuid == found.uuid && !vm.twin
+        });
         let found = VmIdentity { twin, ..found };
         if !same_ids(known, &found) || !self.filter.matches(&found) {
             self.retract(id, now);

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
 use lab::host::{MapRules, Series};
+use lab::load::{self, Load};
 use lab::{demo, oracle, suite};
 use lab_protocol::boot::PLAIN;
 use lab_protocol::{KvmBuild, Seed};
@@ -90,6 +91,14 @@ enum Verb {
         #[arg(last = true)]
         looks: Vec<OsString>,
     },
+    /// Run guests that keep KVM busy, by the orders on stdin: start, stop, finish
+    Load {
+        #[command(flatten)]
+        load: Load,
+        /// Ignored here: what the process's command line is to say
+        #[arg(last = true, hide = true, allow_hyphen_values = true)]
+        _said: Vec<OsString>,
+    },
     /// Run a command in a new pid namespace
     #[command(hide = true)]
     InPidNamespace {
@@ -163,6 +172,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             kind, vcpus, pause, ..
         } => {
             exhibit::show(kind, vcpus, Duration::from_secs(pause), &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Load { load, .. } => {
+            load::run(&load, &mut io::stdin().lock(), &mut io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::InPidNamespace { command } => in_pid_namespace(&command),

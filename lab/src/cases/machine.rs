@@ -25,6 +25,8 @@ pub(super) enum Kernels {
     All,
     /// This series and later ones.
     From(Series),
+    /// These two.
+    Both([Series; 2]),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
 }
@@ -82,6 +84,14 @@ pub(super) const AVIC: Machine = Machine {
     ..ORDINARY
 };
 
+/// A host that is not spared: storms, churn, kills, modules that go. On the two kernels between which KVM's map rules and the
+/// reuse of its addresses differ most.
+pub(super) const HARASSED: Machine = Machine {
+    name: "harassed",
+    kernels: Kernels::Both([Series::V6_1, Series::V7_3]),
+    ..ORDINARY
+};
+
 /// A migration's hosts, in its order. They have QEMU from the outer machine.
 pub(super) const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
 
@@ -104,13 +114,14 @@ pub(super) const HOME: Machine = Machine {
 };
 
 /// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-pub(super) const MACHINES: [&Machine; 6] = [
+pub(super) const MACHINES: [&Machine; 7] = [
     &ORDINARY,
     &TWO_CPUS,
     &WITHOUT_KVM,
     &LOCKED_DOWN,
     &KVM_OF_2019,
     &AVIC,
+    &HARASSED,
 ];
 
 impl Machine {
@@ -133,6 +144,7 @@ impl Machine {
         match self.kernels {
             Kernels::All => true,
             Kernels::From(first) => series >= first,
+            Kernels::Both(both) => both.contains(&series),
             Kernels::Only(only) => series == only,
         }
     }

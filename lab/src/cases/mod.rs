@@ -11,6 +11,7 @@ mod deliver;
 mod delivery;
 mod effects;
 mod expect;
+mod faults;
 mod ids;
 mod kdump;
 mod keep_disabled;
@@ -48,6 +49,12 @@ pub enum CaseError {
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// A load did, or did not do as it was told.
+    #[error(transparent)]
+    Load(#[from] crate::load::LoadError),
+    /// What is outside of ldrscope could not be looked at.
+    #[error("cannot look at the host: {0}")]
+    Host(#[from] std::io::Error),
     /// The oracle could not do its work.
     #[error("oracle: {0}")]
     Oracle(#[from] crate::oracle::OracleError),

@@ -4,12 +4,13 @@
 use lab_protocol::{Boot, Journey, Leg};
 
 use super::machine::{
-    AVIC, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE, TARGET,
-    TWO_CPUS, WITHOUT_KVM,
+    AVIC, HARASSED, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE,
+    TARGET, TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, ids, kdump,
-    keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes, rules,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, faults, ids,
+    kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes,
+    rules,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -139,6 +140,40 @@ const TABLE: &[Entry] = &[
     Entry::once("types-without-lapic", old::types_without_lapic).only_on(Series::V5_10),
     Entry::once("kvm-not-loaded", refusal::kvm_not_loaded).on(&[&WITHOUT_KVM]),
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
+    // What must be survived.
+    Entry::both("overflow", faults::overflow::stopped_reader).on(&[&HARASSED]),
+    Entry::both("storm", faults::storm::all_vcpus).on(&[&HARASSED, &TWO_CPUS]),
+    Entry::once("flapping", faults::storm::flapping).on(&[&HARASSED]),
+    Entry::both("restore-storm", faults::storm::restores).on(&[&HARASSED, &TWO_CPUS]),
+    Entry::once("churn-4", faults::churn::small).on(&[&HARASSED]),
+    Entry::once("churn-64", faults::churn::large).on(&[&HARASSED]),
+    Entry::once("vcpu-parked", faults::vcpus::parked).on(&[&HARASSED]),
+    Entry::once("guest-panic", faults::vcpus::panicked).on(&[&HARASSED]),
+    Entry::once("vmm-killed", faults::killed::vmm).on(&[&HARASSED]),
+    Entry::both("ldrscope-killed", faults::killed::ldrscope).on(&[&HARASSED]),
+    Entry::once("one-of-two-killed", faults::killed::one_of_two).on(&[&HARASSED]),
+    Entry::once("ends-in-order", faults::ends::in_order).on(&[&HARASSED]),
+    Entry::once("disk-full", faults::ends::disk_full).on(&[&HARASSED]),
+    Entry::once("few-descriptors", faults::ends::few_descriptors).on(&[&HARASSED]),
+    Entry::once("out-of-memory", faults::ends::out_of_memory).on(&[&HARASSED]),
+    Entry::once("locked-memory", faults::ends::locked_memory).only_on(Series::V5_10),
+    Entry::once("hostile-names", faults::names::hostile).on(&[&HARASSED]),
+    Entry::once("pid-reuse", faults::names::reused_pids).on(&[&HARASSED]),
+    Entry::once("clock-steps", faults::host::clock_steps).on(&[&HARASSED]),
+    Entry::once("freeze", faults::host::freeze).on(&[&HARASSED]),
+    Entry::once("cpu-off-and-on", faults::host::cpu_off_and_on).on(&[&TWO_CPUS]),
+    Entry::both("kvm-reload", faults::reload::again).on(&[&HARASSED]),
+    Entry::once("daemon-unprivileged", faults::daemon::unprivileged).on(&[&HARASSED]),
+    Entry::once("daemon-killed", faults::daemon::killed).on(&[&HARASSED]),
+    Entry::once("daemon-port-taken", faults::daemon::port_taken).on(&[&HARASSED]),
+    Entry::once("daemon-memory", faults::daemon::memory).on(&[&HARASSED]),
+    Entry::once("daemon-reload", faults::daemon::reload).on(&[&HARASSED]),
+    Entry::once("daemon-besieged", faults::flood::besieged).on(&[&HARASSED]),
+    Entry::once("daemon-rate-limit", faults::outputs::rate_limited).on(&[&HARASSED]),
+    Entry::once("daemon-disk-full", faults::outputs::disk_full).on(&[&HARASSED]),
+    Entry::once("daemon-rotation", faults::outputs::rotated).on(&[&HARASSED]),
+    Entry::once("daemon-snapshots", faults::outputs::snapshots).on(&[&HARASSED]),
+    Entry::once("kvm-changed", faults::reload::another_build).on(&[&KVM_OF_2019]),
     // Each needs what the one before it left.
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
     Entry::once("relay", migration::relay).on(&[&TARGET]),
@@ -185,7 +220,7 @@ pub fn journeys() -> Vec<Journey> {
             kernel: series.to_string(),
             boot: boot(machine, series),
         }),
-        Kernels::All | Kernels::From(_) => None,
+        Kernels::All | Kernels::From(_) | Kernels::Both(_) => None,
     };
     vec![Journey {
         name: "migration".to_owned(),
@@ -271,7 +306,7 @@ mod tests {
         Series::V6_1,
         Series::V6_12,
         Series { major: 6, minor: 18 },
-        Series { major: 7, minor: 3 },
+        Series::V7_3,
     ];
 
     #[test]

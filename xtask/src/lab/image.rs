@@ -40,6 +40,9 @@ pub(crate) fn write(kernel: &Kernel, binaries: &Binaries, order: &Order) -> Resu
     for path in kernel.module_tree() {
         image.copy(&kernel.file(path), path, PLAIN)?;
     }
+    if let Some((place, file)) = kernel.kvm_beside() {
+        image.copy(&file, &place, PLAIN)?;
+    }
     let order = order.to_json().context("cannot write the order")?;
     image.bytes(Path::new(order::PATH), PLAIN, &order)?;
     image.finish()
