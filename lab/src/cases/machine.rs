@@ -92,6 +92,14 @@ pub(super) const HARASSED: Machine = Machine {
     ..ORDINARY
 };
 
+/// A host as its operators have it: systemd is PID 1, and their tools are those of the outer machine.
+pub(super) const SYSTEMD: Machine = Machine {
+    name: "systemd",
+    kernels: Kernels::Both([Series::V6_1, Series::V7_3]),
+    userland: Userland::Systemd,
+    ..ORDINARY
+};
+
 /// A migration's hosts, in its order. They have QEMU from the outer machine.
 pub(super) const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
 
@@ -114,7 +122,7 @@ pub(super) const HOME: Machine = Machine {
 };
 
 /// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-pub(super) const MACHINES: [&Machine; 7] = [
+pub(super) const MACHINES: [&Machine; 8] = [
     &ORDINARY,
     &TWO_CPUS,
     &WITHOUT_KVM,
@@ -122,6 +130,7 @@ pub(super) const MACHINES: [&Machine; 7] = [
     &KVM_OF_2019,
     &AVIC,
     &HARASSED,
+    &SYSTEMD,
 ];
 
 impl Machine {

@@ -12,6 +12,7 @@ mod delivery;
 mod effects;
 mod expect;
 mod faults;
+mod fleet;
 mod ids;
 mod kdump;
 mod keep_disabled;
@@ -55,6 +56,9 @@ pub enum CaseError {
     /// What is outside of ldrscope could not be looked at.
     #[error("cannot look at the host: {0}")]
     Host(#[from] std::io::Error),
+    /// systemd, its journal or Prometheus did, or did not show what was expected.
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::FleetError),
     /// The oracle could not do its work.
     #[error("oracle: {0}")]
     Oracle(#[from] crate::oracle::OracleError),

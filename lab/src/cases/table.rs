@@ -5,11 +5,11 @@ use lab_protocol::{Boot, Journey, Leg};
 
 use super::machine::{
     AVIC, HARASSED, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE,
-    TARGET, TWO_CPUS, WITHOUT_KVM,
+    SYSTEMD, TARGET, TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, faults, ids,
-    kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes,
+    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, faults, fleet,
+    ids, kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes,
     rules,
 };
 use crate::host::{MapRules, Series};
@@ -125,8 +125,8 @@ const TABLE: &[Entry] = &[
     Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("check-not-root", check::not_root),
     Entry::once("check-without-kvm", check::without_kvm).on(&[&WITHOUT_KVM]),
-    Entry::once("names-of-managers", naming::managers),
-    Entry::once("hostile-names", naming::hostile),
+    Entry::once("names-of-managers", naming::managers).only_on(Series::V6_12),
+    Entry::once("hostile-vmm-names", naming::hostile).only_on(Series::V6_12),
     Entry::once("not-root", refusal::not_root),
     Entry::once("rights-none", rights::none),
     Entry::once("rights-of-the-unit", rights::of_the_unit),
@@ -174,6 +174,8 @@ const TABLE: &[Entry] = &[
     Entry::once("daemon-rotation", faults::outputs::rotated).on(&[&HARASSED]),
     Entry::once("daemon-snapshots", faults::outputs::snapshots).on(&[&HARASSED]),
     Entry::once("kvm-changed", faults::reload::another_build).on(&[&KVM_OF_2019]),
+    Entry::once("journal-reads-back", fleet::journal_reads_back).on(&[&SYSTEMD]),
+    Entry::once("prometheus-fires", fleet::prometheus_fires).on(&[&SYSTEMD]),
     // Each needs what the one before it left.
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
     Entry::once("relay", migration::relay).on(&[&TARGET]),

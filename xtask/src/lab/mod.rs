@@ -56,9 +56,9 @@ pub(crate) struct Arguments {
     /// Seconds that the command may take [default: 600, without limit on a terminal]
     #[arg(long, value_name = "SECS")]
     timeout: Option<NonZeroU32>,
-    /// The command's files: `host` is this machine's root, read-only under an overlay; `tiny` is busybox and
-    /// ldrscope, and the default when counting instructions
-    #[arg(long, value_parser = parse_userland)]
+    /// The command's files: `host` is this machine's root, read-only under an overlay; `systemd` is the same with its
+    /// systemd as PID 1 and its journal; `tiny` is busybox and ldrscope, and the default when counting instructions
+    #[arg(long)]
     userland: Option<Userland>,
     /// Build of KVM: `stock` is the kernel's own; `keep-disabled`, built for 6.1, is that of 2019, which enters
     /// software-disabled APICs into its logical map
@@ -233,13 +233,5 @@ fn working_directory() -> Result<String> {
             "the working directory {} is not UTF-8; change to one that is",
             odd.display()
         ),
-    }
-}
-
-fn parse_userland(word: &str) -> Result<Userland, &'static str> {
-    match word {
-        "host" => Ok(Userland::Host),
-        "tiny" => Ok(Userland::Tiny),
-        _ => Err("the userlands are `host` and `tiny`"),
     }
 }

@@ -66,7 +66,9 @@ impl Session {
             .collect();
         let path = match self.host.userland {
             Userland::Tiny => "/bin".to_owned(),
-            Userland::Host => format!("{}:{SYSTEM_PATH}", self.binaries.directory().display()),
+            Userland::Host | Userland::Systemd => {
+                format!("{}:{SYSTEM_PATH}", self.binaries.directory().display())
+            }
         };
         environment.insert("PATH".to_owned(), path);
         environment.insert("HOME".to_owned(), "/root".to_owned());

@@ -38,7 +38,8 @@ pub(crate) fn enter(userland: Userland) -> Result<()> {
             busybox(&["--install", "-s", "/bin"])?;
             mounts::host(Path::new("/"))
         }
-        Userland::Host => enter_host_root(),
+        // systemd's root stands like any other; making it PID 1 is the last step, and `systemd`'s.
+        Userland::Host | Userland::Systemd => enter_host_root(),
     }
 }
 
