@@ -19,6 +19,9 @@ pub const EXCHANGE_TAG: &str = "exchange";
 /// Where the command sees that directory, in either userland.
 pub const EXCHANGE: &str = "/exchange";
 
+/// The kernel that Linux guests of the lab boot, in either userland, if the machine was given one.
+pub const GUEST_KERNEL: &str = "/guest/vmlinuz";
+
 /// Everything PID 1 has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -32,6 +35,8 @@ pub struct Order {
     pub userland: Userland,
     /// Whether there is a directory to share at [`EXCHANGE`].
     pub exchange: bool,
+    /// Whether the initramfs holds a kernel for guests, to be seen at [`GUEST_KERNEL`].
+    pub guest_kernel: bool,
     /// Modules without which the lab has no ports and no root, in load order.
     pub transport_modules: Vec<Module>,
     /// KVM's modules in load order; empty if KVM is to stay unloaded.
@@ -100,6 +105,7 @@ mod tests {
             environment: BTreeMap::from([("PATH".into(), "/bin".into())]),
             userland: Userland::Tiny,
             exchange: true,
+            guest_kernel: true,
             transport_modules: Vec::new(),
             kvm_modules: vec![Module {
                 path: "/kvm-amd.ko".into(),

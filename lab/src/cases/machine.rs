@@ -15,6 +15,8 @@ pub(super) struct Machine {
     pub(super) kvm_build: KvmBuild,
     kvm_amd_parameters: &'static str,
     userland: Userland,
+    /// What its Linux guests boot, if cases have such guests.
+    guest_kernel: Option<Series>,
     kernel_arguments: &'static str,
 }
 
@@ -37,6 +39,7 @@ pub(super) const ORDINARY: Machine = Machine {
     kvm_build: KvmBuild::Stock,
     kvm_amd_parameters: "",
     userland: Userland::Tiny,
+    guest_kernel: None,
     kernel_arguments: "",
 };
 
@@ -123,6 +126,7 @@ impl Machine {
             kvm_build: self.kvm_build,
             kvm_amd_parameters: self.kvm_amd_parameters.to_owned(),
             userland: self.userland,
+            guest_kernel: self.guest_kernel.map(|series| series.to_string()),
             kernel_arguments: self.kernel_arguments.to_owned(),
             cases,
         }

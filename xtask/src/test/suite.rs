@@ -117,7 +117,7 @@ impl Suite {
     }
 
     /// The machine that the boot asks for.
-    fn host(&self) -> Host {
+    fn host(&self) -> Result<Host> {
         let kvm = if self.boot.kvm_loaded {
             Kvm::Loaded {
                 amd_parameters: self.boot.kvm_amd_parameters.clone(),
@@ -125,14 +125,19 @@ impl Suite {
         } else {
             Kvm::Unloaded
         };
-        Host {
+        let guest_kernel = match &self.boot.guest_kernel {
+            Some(series) => Some(kernels::ensure(series.parse()?)?.image()),
+            None => None,
+        };
+        Ok(Host {
             cpus: self.boot.cpus,
             userland: self.boot.userland,
             exchange: self.exchange.clone(),
             kvm,
+            guest_kernel,
             kernel_arguments: self.boot.kernel_arguments.clone(),
             ..Host::plain(self.kernel.series())
-        }
+        })
     }
 
     /// What was seen, and why the suite as a whole failed, if it did.
@@ -155,7 +160,7 @@ impl Suite {
         let kernel = kernels::with_kvm(self.kernel.clone(), self.boot.kvm_build)?;
         let series = kernel.series().name();
         let session = Session {
-            host: self.host(),
+            host: self.host()?,
             kernel,
             binaries: binaries.clone(),
             argv: ["lab-case", "suite", "--kernel", series, "--boot", &self.boot.name]
@@ -190,7 +195,13 @@ impl Suite {
 /// About how long a boot takes, in cases.
 pub(super) fn weight_of(boot: &Boot) -> usize {
     const ALONE: usize = 10;
-    ALONE + boot.cases.len()
+    const WITH_LINUX_GUESTS: usize = 40;
+    let guests = if boot.guest_kernel.is_some() {
+        WITH_LINUX_GUESTS
+    } else {
+        0
+    };
+    ALONE + guests + boot.cases.len()
 }
 
 /// The boots that `series` must run, by the binary that runs their cases.

@@ -48,7 +48,7 @@ fn host_and_command(order: &Order, reporter: &Reporter) -> Result<Report> {
     modules::load(&order.kvm_modules)?;
     let streams = ports::Streams::open(order.terminal)?;
     let results = ports::device_of(lab_protocol::port::RESULTS)?;
-    userland::enter(order.userland)?;
+    userland::enter(order.userland, order.guest_kernel)?;
     if order.exchange {
         userland::share_exchange()?;
     }
