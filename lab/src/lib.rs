@@ -10,6 +10,7 @@ pub mod demo;
 pub mod exhibit;
 pub mod guest;
 pub mod host;
+pub mod linux_guest;
 pub mod oracle;
 pub mod qemu;
 pub mod random;
