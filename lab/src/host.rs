@@ -76,6 +76,9 @@ impl Series {
     /// The oldest of the matrix whose map is built by [`MapRules::ConflictDisables`].
     pub const V6_12: Self = Self { major: 6, minor: 12 };
 
+    /// The newest of the matrix.
+    pub const V7_3: Self = Self { major: 7, minor: 3 };
+
     /// The running kernel's.
     pub fn running() -> Result<Self, UnknownSeries> {
         rustix::system::uname().release().to_string_lossy().parse()

@@ -27,6 +27,8 @@ pub(super) enum Kernels {
     All,
     /// This series and later ones.
     From(Series),
+    /// These series.
+    Among(&'static [Series]),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
 }
@@ -85,6 +87,16 @@ pub(super) const AVIC: Machine = Machine {
     ..ORDINARY
 };
 
+/// A host of Linux guests, which take QEMU from the outer machine. The guests' kernel is the smallest of the
+/// matrix, and one that uses logical destinations in xAPIC mode, which Linux has given up since.
+pub(super) const LINUX: Machine = Machine {
+    name: "linux",
+    kernels: Kernels::Among(&[Series::V6_1, Series::V7_3]),
+    userland: Userland::Host,
+    guest_kernel: Some(Series::V5_10),
+    ..ORDINARY
+};
+
 /// A migration's hosts, in its order. They have QEMU from the outer machine.
 pub(super) const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
 
@@ -107,13 +119,14 @@ pub(super) const HOME: Machine = Machine {
 };
 
 /// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-pub(super) const MACHINES: [&Machine; 6] = [
+pub(super) const MACHINES: [&Machine; 7] = [
     &ORDINARY,
     &TWO_CPUS,
     &WITHOUT_KVM,
     &LOCKED_DOWN,
     &KVM_OF_2019,
     &AVIC,
+    &LINUX,
 ];
 
 impl Machine {
@@ -137,6 +150,7 @@ impl Machine {
         match self.kernels {
             Kernels::All => true,
             Kernels::From(first) => series >= first,
+            Kernels::Among(some) => some.contains(&series),
             Kernels::Only(only) => series == only,
         }
     }

@@ -153,6 +153,11 @@ impl Watch {
         &self.events
     }
 
+    /// All status lines so far, oldest first.
+    pub fn statuses(&self) -> &[Status] {
+        &self.statuses
+    }
+
     /// The findings that stand.
     pub fn standing(&self) -> &Standing {
         &self.standing
