@@ -27,8 +27,6 @@ pub(super) enum Kernels {
     All,
     /// This series and later ones.
     From(Series),
-    /// These series.
-    Among(&'static [Series]),
     /// This series alone: the machine is about something that does not differ between kernels, or is this kernel.
     Only(Series),
 }
@@ -91,7 +89,6 @@ pub(super) const AVIC: Machine = Machine {
 /// matrix, and one that uses logical destinations in xAPIC mode, which Linux has given up since.
 pub(super) const LINUX: Machine = Machine {
     name: "linux",
-    kernels: Kernels::Among(&[Series::V6_1, Series::V7_3]),
     userland: Userland::Host,
     guest_kernel: Some(Series::V5_10),
     ..ORDINARY
@@ -150,7 +147,6 @@ impl Machine {
         match self.kernels {
             Kernels::All => true,
             Kernels::From(first) => series >= first,
-            Kernels::Among(some) => some.contains(&series),
             Kernels::Only(only) => series == only,
         }
     }

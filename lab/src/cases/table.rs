@@ -33,20 +33,13 @@ enum Runs {
     Soak,
 }
 
-impl Runs {
-    fn at(self, scale: Scale) -> bool {
-        match scale {
-            Scale::Test => self != Self::Soak,
-            Scale::Soak => self != Self::Test,
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     name: &'static str,
     under: Under,
     runs: Runs,
+    /// Kernels of the test; `None` is all of them. A soak has all in any case.
+    tested_on: Option<&'static [Series]>,
     /// Only where KVM builds its map by these rules; `None` is everywhere.
     only: Option<MapRules>,
     /// Only on this kernel; `None` is on all of the machines'.
@@ -61,6 +54,7 @@ impl Entry {
             name,
             under: Under::BothHookSets,
             runs: Runs::Test,
+            tested_on: None,
             only: None,
             only_on: None,
             machines: &[&ORDINARY],
@@ -83,11 +77,28 @@ impl Entry {
         }
     }
 
+    /// In `test` on these kernels alone: on all of them it would take too long.
+    const fn tested_on(self, some: &'static [Series]) -> Self {
+        Self {
+            tested_on: Some(some),
+            ..self
+        }
+    }
+
     /// Not in `test`.
     const fn soak_only(self) -> Self {
         Self {
             runs: Runs::Soak,
             ..self
+        }
+    }
+
+    fn is_run_at(&self, scale: Scale, series: Series) -> bool {
+        match scale {
+            Scale::Test => {
+                self.runs != Runs::Soak && self.tested_on.is_none_or(|some| some.contains(&series))
+            }
+            Scale::Soak => self.runs != Runs::Test,
         }
     }
 
@@ -169,6 +180,7 @@ const TABLE: &[Entry] = &[
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
     Entry::once("linux-flat", linux::flat)
         .more_in_soak()
+        .tested_on(&[Series::V6_1, Series::V7_3])
         .on(&[&LINUX]),
     Entry::once("linux-physical-flat", linux::physical_flat)
         .soak_only()
@@ -222,7 +234,7 @@ pub fn journeys() -> Vec<Journey> {
             kernel: series.to_string(),
             boot: boot(machine, series, Scale::Test),
         }),
-        Kernels::All | Kernels::From(_) | Kernels::Among(_) => None,
+        Kernels::All | Kernels::From(_) => None,
     };
     vec![Journey {
         name: "migration".to_owned(),
@@ -266,7 +278,7 @@ fn cases_of(machine: &Machine, series: Series, scale: Scale) -> Vec<Case> {
             .iter()
             .filter(|_| machine.exists_on(series))
             .filter(|entry| entry.machines.contains(&machine))
-            .filter(move |entry| entry.runs.at(scale))
+            .filter(move |entry| entry.is_run_at(scale, series))
             .filter(move |entry| entry.only.is_none_or(|only| only == rules))
             .filter(move |entry| entry.only_on.is_none_or(|only| only == series))
     };
@@ -379,13 +391,15 @@ mod tests {
 
     #[test]
     fn a_soak_has_what_a_test_leaves_out_and_what_it_only_begins() {
-        let names = |scale| -> BTreeSet<_> {
-            let boots = boots_for(Series::V6_1, scale).into_iter();
+        let names = |series, scale| -> BTreeSet<_> {
+            let boots = boots_for(series, scale).into_iter();
             boots.flat_map(|boot| boot.cases).collect()
         };
-        let (test, soak) = (names(Scale::Test), names(Scale::Soak));
+        let [test, soak] = Scale::ALL.map(|scale| names(Series::V6_1, scale));
         assert!(test.contains("linux-flat") && soak.contains("linux-flat"));
         assert!(!test.contains("linux-x2apic") && soak.contains("linux-x2apic"));
         assert!(test.contains("no-vm") && !soak.contains("no-vm"));
+        let [test, soak] = Scale::ALL.map(|scale| names(Series::V6_12, scale));
+        assert!(!test.contains("linux-flat") && soak.contains("linux-flat"));
     }
 }
