@@ -178,15 +178,15 @@ const TABLE: &[Entry] = &[
     Entry::once("types-without-lapic", old::types_without_lapic).only_on(Series::V5_10),
     Entry::once("kvm-not-loaded", refusal::kvm_not_loaded).on(&[&WITHOUT_KVM]),
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
-    Entry::once("linux-flat", linux::flat)
-        .more_in_soak()
-        .tested_on(&[Series::V6_1, Series::V7_3])
-        .on(&[&LINUX]),
     Entry::once("linux-physical-flat", linux::physical_flat)
         .soak_only()
         .on(&[&LINUX]),
     Entry::once("linux-x2apic", linux::x2apic)
         .soak_only()
+        .on(&[&LINUX]),
+    Entry::once("linux-flat", linux::flat)
+        .more_in_soak()
+        .tested_on(&[Series::V6_1, Series::V7_3])
         .on(&[&LINUX]),
     // Each needs what the one before it left.
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
