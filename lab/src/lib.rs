@@ -15,6 +15,7 @@ pub mod exhibit;
 pub mod fleet;
 pub mod guest;
 pub mod host;
+pub mod linux_guest;
 pub mod load;
 pub mod oracle;
 pub mod outside;

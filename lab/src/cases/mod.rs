@@ -16,6 +16,7 @@ mod fleet;
 mod ids;
 mod kdump;
 mod keep_disabled;
+mod linux;
 mod machine;
 mod many;
 mod migration;
@@ -30,8 +31,11 @@ mod routes;
 mod rules;
 mod table;
 
+use lab_protocol::Scale;
+
 use crate::guest::GuestError;
 use crate::host::MapRules;
+use crate::linux_guest::LinuxGuestError;
 use crate::qemu::QemuError;
 use crate::tool::{Hooks, ToolError};
 
@@ -47,6 +51,9 @@ pub enum CaseError {
     /// A guest under QEMU did.
     #[error(transparent)]
     Qemu(#[from] QemuError),
+    /// A Linux guest did.
+    #[error(transparent)]
+    Linux(#[from] LinuxGuestError),
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -86,4 +93,6 @@ pub struct Context {
     pub hooks: Hooks,
     /// How this host's KVM builds its map.
     pub rules: MapRules,
+    /// How much a case is to try, where it can try more or less.
+    pub scale: Scale,
 }
