@@ -88,10 +88,12 @@ pub(super) const AVIC: Machine = Machine {
 };
 
 /// A host that is not spared: storms, churn, kills, modules that go. On the two kernels between which KVM's map rules and the
-/// reuse of its addresses differ most.
+/// reuse of its addresses differ most. Without huge pages, into which the kernel turns a heap whenever it pleases: what memory
+/// is taken up is to be ldrscope's doing.
 pub(super) const HARASSED: Machine = Machine {
     name: "harassed",
     kernels: Kernels::Both([Series::V6_1, Series::V7_3]),
+    kernel_arguments: "transparent_hugepage=never",
     ..ORDINARY
 };
 

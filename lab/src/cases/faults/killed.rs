@@ -70,15 +70,17 @@ pub(in crate::cases) fn ldrscope(context: &Context, bench: &mut Bench) -> CaseRe
     // How long a start takes here: most of the kills are to come in the midst of one.
     let start = Instant::now();
     drop(Watch::ready(context.hooks)?);
-    let twice = 2 * start.elapsed().as_millis() as u32;
+    let ready = start.elapsed();
     nothing_left_attached(before)?;
     let collisions = load(Kind::Idle, VMS, 2, End::Colliding)?;
     let mut storm = load(Kind::Storm, 1, 2, End::Sane)?;
     storm.go()?;
     let mut most = before;
-    for _ in 0..scaled(10, 100) {
+    for _ in 0..scaled(20, 200) {
         let mut watch = Watch::start(context.hooks, &[])?;
-        thread::sleep(Duration::from_millis(random.below(twice).into()));
+        thread::sleep(Duration::from_millis(
+            random.below(ready.as_millis() as u32 + 1).into(),
+        ));
         let now = Attached::now()?;
         if !now.is_at_most(most) {
             most = now;
@@ -114,7 +116,12 @@ pub(in crate::cases) fn ldrscope(context: &Context, bench: &mut Bench) -> CaseRe
         )?;
         times.push(start.elapsed());
     }
-    mostly_within(FULL_STATE, times, "telling the full state after a restart")?;
+    // Where a start on a quiet host, with a VM that was made and ended, takes longer than that, no longer than it.
+    mostly_within(
+        FULL_STATE.max(ready),
+        times,
+        "telling the full state after a restart",
+    )?;
     nothing_left_attached(before)
 }
 
