@@ -21,6 +21,8 @@ pub const EXCHANGE: &str = "/exchange";
 
 /// Where lab-init leaves the order for itself when systemd becomes PID 1 ([`Userland::Systemd`]).
 pub const HANDED_OVER: &str = "/run/lab/order.json";
+/// The kernel that Linux guests of the lab boot, in either userland, if the machine was given one.
+pub const GUEST_KERNEL: &str = "/guest/vmlinuz";
 
 /// Everything PID 1 has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub struct Order {
     pub userland: Userland,
     /// Whether there is a directory to share at [`EXCHANGE`].
     pub exchange: bool,
+    /// Whether the initramfs holds a kernel for guests, to be seen at [`GUEST_KERNEL`].
+    pub guest_kernel: bool,
     /// Modules without which the lab has no ports and no root, in load order.
     pub transport_modules: Vec<Module>,
     /// KVM's modules in load order; empty if KVM is to stay unloaded.
@@ -142,6 +146,7 @@ mod tests {
             environment: BTreeMap::from([("PATH".into(), "/bin".into())]),
             userland: Userland::Tiny,
             exchange: true,
+            guest_kernel: true,
             transport_modules: Vec::new(),
             kvm_modules: vec![Module {
                 path: "/kvm-amd.ko".into(),

@@ -75,7 +75,6 @@ impl Series {
     pub const V6_1: Self = Self { major: 6, minor: 1 };
     /// The oldest of the matrix whose map is built by [`MapRules::ConflictDisables`].
     pub const V6_12: Self = Self { major: 6, minor: 12 };
-
     /// The newest of the matrix.
     pub const V7_3: Self = Self { major: 7, minor: 3 };
 

@@ -12,7 +12,7 @@ pub mod tally;
 mod trust;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_apic::{
     cause::Route,
@@ -53,6 +53,8 @@ pub struct Engine {
     identities: BTreeMap<VmId, VmIdentity>,
     pace: Pace,
     trust: Trust,
+    /// VMs to judge at the next poll: a storm's events may each tell something new, and a judgement is dear.
+    retold: BTreeSet<VmId>,
     ledger: Ledger,
     /// What is ready to be told.
     ready: Vec<Output>,
@@ -78,6 +80,7 @@ impl Engine {
             identities: BTreeMap::new(),
             pace: Pace::default(),
             trust: Trust::default(),
+            retold: BTreeSet::new(),
             ledger,
             ready: Vec::new(),
         }
@@ -134,6 +137,9 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
+        for vm in std::mem::take(&mut self.retold) {
+            self.judge(vm, now);
+        }
         self.tell_trust(now);
         self.collect_events(now);
         std::mem::take(&mut self.ready)
@@ -243,7 +249,9 @@ impl Engine {
             self.judge_all(now);
         }
         if let Some(vm) = news {
-            if self.host.vm(&vm).is_some() {
+            if matches!(observation, Observation::Touched(_)) {
+                self.retold.insert(vm);
+            } else if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
                 self.identities.remove(&vm);
@@ -305,6 +313,11 @@ impl Engine {
             return;
         };
         let found = known.resolved(pid, discriminator, self.processes.as_ref());
+        let twin = self
+            .identities
+            .iter()
+            .any(|(other, vm)| *other != id && vm.uuid.is_some() && vm.uuid == found.uuid && !vm.twin);
+        let found = VmIdentity { twin, ..found };
         if !same_ids(known, &found) || !self.filter.matches(&found) {
             self.retract(id, now);
         }

@@ -12,11 +12,13 @@ mod deliver;
 mod delivery;
 mod effects;
 mod expect;
+mod faults;
 mod fleet;
 mod ids;
 mod journald;
 mod kdump;
 mod keep_disabled;
+mod linux;
 mod machine;
 mod many;
 mod migration;
@@ -32,8 +34,11 @@ mod rules;
 mod service;
 mod table;
 
+use lab_protocol::Scale;
+
 use crate::guest::GuestError;
 use crate::host::MapRules;
+use crate::linux_guest::LinuxGuestError;
 use crate::qemu::QemuError;
 use crate::tool::{Hooks, ToolError};
 
@@ -49,9 +54,18 @@ pub enum CaseError {
     /// A guest under QEMU did.
     #[error(transparent)]
     Qemu(#[from] QemuError),
+    /// A Linux guest did.
+    #[error(transparent)]
+    Linux(#[from] LinuxGuestError),
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// A load did, or did not do as it was told.
+    #[error(transparent)]
+    Load(#[from] crate::load::LoadError),
+    /// What is outside of ldrscope could not be looked at.
+    #[error("cannot look at the host: {0}")]
+    Host(#[from] std::io::Error),
     /// systemd, its journal or Prometheus did, or did not show what was expected.
     #[error(transparent)]
     Fleet(#[from] crate::fleet::FleetError),
@@ -82,4 +96,6 @@ pub struct Context {
     pub hooks: Hooks,
     /// How this host's KVM builds its map.
     pub rules: MapRules,
+    /// How much a case is to try, where it can try more or less.
+    pub scale: Scale,
 }

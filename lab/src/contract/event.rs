@@ -52,6 +52,7 @@ pub enum StatusKind {
     Uncertain,
     Certain,
     Suppressed,
+    OutputLost,
     VmGone,
 }
 

@@ -52,6 +52,9 @@ pub enum GuestError {
         /// KVM's exit, for a person.
         exit: String,
     },
+    /// The thread of a vCPU ended by a panic.
+    #[error("the thread of a vCPU panicked")]
+    ThreadDied,
     /// A program reported another number of values than it was asked for.
     #[error("vCPU {vcpu_id} reported {got} values where {wanted} were expected")]
     Reports {

@@ -2,6 +2,8 @@
 //! asked for. It offers the two sides from which APIC state changes: guest code (`exec`) and the VMM
 //! (`set_lapic`, `signal`, ...). What a scenario does with them is for `scenario` and the cases.
 
+mod at_once;
+
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -145,11 +147,17 @@ impl Guest {
     /// Runs `program` on vCPU `id` to its end and returns what the guest reported.
     pub fn exec(&mut self, id: u32, program: &[Op]) -> Result<Vec<u32>, GuestError> {
         let index = self.index(id)?;
+        let (vcpus, memory) = self.vcpus_and_memory()?;
+        vcpus[index].exec(memory, program)
+    }
+
+    /// Everything that guest code takes; maps the memory if there is none yet.
+    fn vcpus_and_memory(&mut self) -> Result<(&mut [Vcpu], &mut GuestMemory), GuestError> {
         let memory = match &mut self.memory {
             Some(memory) => memory,
             none => none.insert(furnished_memory(&self.vm)?),
         };
-        self.vcpus[index].exec(memory, program)
+        Ok((&mut self.vcpus, memory))
     }
 
     /// Like [`Guest::exec`] for a program that reports exactly one value.
@@ -189,6 +197,17 @@ impl Guest {
         self.exec(sender, &program)?;
         let index = self.index(target)?;
         self.vcpus[index].accept_init()
+    }
+
+    /// Guest code on vCPU `id` faults until the processor shuts down, as in a kernel that panics without a handler left.
+    pub fn crash(&mut self, id: u32) -> Result<(), GuestError> {
+        match self.exec(id, &[Op::Crash]) {
+            Err(GuestError::UnexpectedExit { exit, .. }) if exit == "Shutdown" => Ok(()),
+            other => other.and(Err(GuestError::UnexpectedExit {
+                vcpu_id: id,
+                exit: "none: the guest survived".to_owned(),
+            })),
+        }
     }
 
     /// How often the timer's interrupt handler has run since it was last reset.
@@ -258,6 +277,14 @@ impl Guest {
         Ok(ids)
     }
 
+    /// Closes the VMM's descriptor of the vCPU that was created last. The VM keeps the vCPU itself, as of one that a VMM
+    /// unplugged.
+    pub fn close_last_vcpu(&mut self) {
+        if let Some(vcpu) = self.vcpus.pop() {
+            self.index_of.remove(&vcpu.id);
+        }
+    }
+
     fn index(&self, id: u32) -> Result<usize, GuestError> {
         self.index_of.get(&id).copied().ok_or(GuestError::NoVcpu(id))
     }
@@ -265,14 +292,14 @@ impl Guest {
 
 /// The memory of `vm`, with what every vCPU shares.
 fn furnished_memory(vm: &VmFd) -> Result<GuestMemory, GuestError> {
-    let memory = GuestMemory::new()?;
+    let mut memory = GuestMemory::new()?;
     memory.attach(vm)?;
-    write_tables(&memory)?;
+    write_tables(&mut memory)?;
     Ok(memory)
 }
 
 /// The descriptor tables and the handler that every vCPU shares.
-fn write_tables(memory: &GuestMemory) -> Result<(), GuestError> {
+fn write_tables(memory: &mut GuestMemory) -> Result<(), GuestError> {
     const INTERRUPT_GATE: u64 = 0x8E00;
     let gdt: Vec<u8> = FLAT_SEGMENTS.into_iter().flat_map(u64::to_le_bytes).collect();
     memory.write(GDT, &gdt)?;

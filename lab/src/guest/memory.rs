@@ -19,6 +19,10 @@ pub(super) struct GuestMemory {
 // SAFETY: the mapping belongs to the value alone and no thread has a claim on it; whoever holds the value may use it.
 unsafe impl Send for GuestMemory {}
 
+// SAFETY: by a shared reference the mapping is only attached and read, word by word and volatile; writing takes an
+// exclusive one.
+unsafe impl Sync for GuestMemory {}
+
 impl GuestMemory {
     /// Maps the memory; nothing is populated until it is touched.
     pub(super) fn new() -> Result<Self, GuestError> {
@@ -51,7 +55,7 @@ impl GuestMemory {
     }
 
     /// Copies `bytes` to guest physical address `at`.
-    pub(super) fn write(&self, at: u32, bytes: &[u8]) -> Result<(), GuestError> {
+    pub(super) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), GuestError> {
         let target = self.range(at, bytes.len())?;
         // SAFETY: `range` checked that the target lies inside the mapping, and the source is a Rust slice, which
         // cannot overlap guest memory because no reference to guest memory is ever made.

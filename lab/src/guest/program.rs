@@ -2,7 +2,7 @@
 //! hands values out through a port on the way, and never halts. Placing and running it is for `vcpu`.
 
 use iced_x86::IcedError;
-use iced_x86::code_asm::{CodeAssembler, al, dword_ptr, dx, eax, ecx, edx};
+use iced_x86::code_asm::{CodeAssembler, al, dword_ptr, dx, eax, ecx, edx, esi};
 
 use super::lapic::ApicReg;
 use super::layout::{IOAPIC, LAPIC, TICKS};
@@ -29,6 +29,8 @@ pub enum Op {
     Delay(u32),
     /// Set or clear the interrupt flag.
     Interrupts(bool),
+    /// Fault with nobody to handle it, nor what follows of it: the processor shuts down.
+    Crash,
     /// Set the timer handler's counter to zero.
     ResetTicks,
     /// Spin until the timer handler has counted to `ticks`, but for at most `rounds` rounds, then report the count.
@@ -40,12 +42,18 @@ pub enum Op {
     },
 }
 
-/// Assembles `program` for address `at`, with the end marker appended.
-pub(super) fn assemble(program: &[Op], at: u32) -> Result<Vec<u8>, IcedError> {
+/// Assembles `program` for address `at`, to run `rounds` times over, with the end marker appended.
+pub(super) fn assemble(program: &[Op], rounds: u32, at: u32) -> Result<Vec<u8>, IcedError> {
     let mut asm = CodeAssembler::new(32)?;
+    // No operation uses the register that counts the rounds.
+    let mut again = asm.create_label();
+    asm.mov(esi, rounds)?;
+    asm.set_label(&mut again)?;
     for op in program {
         emit(&mut asm, *op)?;
     }
+    asm.dec(esi)?;
+    asm.jnz(again)?;
     asm.mov(dx, u32::from(DONE_PORT))?;
     asm.out(dx, eax)?;
     asm.assemble(u64::from(at))
@@ -95,6 +103,7 @@ fn emit(asm: &mut CodeAssembler, op: Op) -> Result<(), IcedError> {
         }
         Op::Interrupts(true) => asm.sti(),
         Op::Interrupts(false) => asm.cli(),
+        Op::Crash => asm.ud2(),
         Op::ResetTicks => asm.mov(dword_ptr(TICKS), 0u32),
         Op::AwaitTicks { ticks, rounds } => {
             let mut top = asm.create_label();
@@ -124,10 +133,10 @@ mod tests {
 
     #[test]
     fn an_apic_write_is_one_store_to_the_register_page() {
-        let code = assemble(&[Op::ApicWrite(ApicReg::Ldr, 0x0300_0000)], 0x10_0000).unwrap();
-        // mov dword ptr [0xFEE000D0], 0x03000000
+        let code = assemble(&[Op::ApicWrite(ApicReg::Ldr, 0x0300_0000)], 1, 0x10_0000).unwrap();
+        // After `mov esi, 1`: mov dword ptr [0xFEE000D0], 0x03000000
         assert_eq!(
-            code[..10],
+            code[5..15],
             [0xC7, 0x05, 0xD0, 0x00, 0xE0, 0xFE, 0x00, 0x00, 0x00, 0x03]
         );
     }
@@ -142,9 +151,10 @@ mod tests {
             Op::Delay(3),
             Op::Interrupts(true),
             Op::Interrupts(false),
+            Op::Crash,
             Op::ResetTicks,
             Op::AwaitTicks { ticks: 1, rounds: 10 },
         ];
-        assert!(assemble(&program, 0x10_0000).unwrap().len() < 256);
+        assert!(assemble(&program, 1, 0x10_0000).unwrap().len() < 256);
     }
 }

@@ -47,18 +47,33 @@ impl Vcpu {
     }
 
     /// Runs `program` to its end and returns what the guest reported on the way.
-    pub(super) fn exec(&mut self, memory: &GuestMemory, program: &[Op]) -> Result<Vec<u32>, GuestError> {
-        if !self.flat {
-            self.enter_flat_mode()?;
-        }
+    pub(super) fn exec(&mut self, memory: &mut GuestMemory, program: &[Op]) -> Result<Vec<u32>, GuestError> {
+        self.load(memory, program, 1)?;
+        self.run_loaded()
+    }
+
+    /// Puts `program` into this vCPU's page, to run `rounds` times over at each [`Self::run_loaded`].
+    pub(super) fn load(
+        &mut self,
+        memory: &mut GuestMemory,
+        program: &[Op],
+        rounds: u32,
+    ) -> Result<(), GuestError> {
         let page = layout::code_page(self.index);
-        let code = assemble(program, page)?;
+        let code = assemble(program, rounds, page)?;
         if code.len() > CODE_BYTES {
             return Err(GuestError::ProgramTooLong(code.len()));
         }
-        memory.write(page, &code)?;
+        memory.write(page, &code)
+    }
+
+    /// Runs the program that was loaded last to its end and returns what the guest reported on the way.
+    pub(super) fn run_loaded(&mut self) -> Result<Vec<u32>, GuestError> {
+        if !self.flat {
+            self.enter_flat_mode()?;
+        }
         let regs = kvm_regs {
-            rip: u64::from(page),
+            rip: u64::from(layout::code_page(self.index)),
             rsp: u64::from(layout::stack_top(self.index)),
             rflags: RFLAGS_RESERVED,
             ..kvm_regs::default()

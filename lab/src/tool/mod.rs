@@ -2,6 +2,9 @@
 //! The binary is `$LDRSCOPE`, else `ldrscope` on PATH. What its output must look like is for `contract`,
 //! what it must say for `cases`.
 
+mod daemon;
+mod exposition;
+pub mod http;
 mod once;
 mod standing;
 mod watch;
@@ -10,6 +13,8 @@ use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+pub use daemon::{Daemon, read_events};
+pub use exposition::Exposition;
 pub use once::{Outcome, deliver, read_deliver, read_doctor, read_snapshot, results, run_to_end, snapshot};
 pub use standing::{ProtocolError, Standing};
 pub use watch::Watch;

@@ -14,6 +14,7 @@ use super::{Hooks, PATIENCE, Standing, ToolError, command, start};
 use crate::contract::{Event, EventKind, Line, Severity, Status, parse_line};
 use crate::guest::Guest;
 use crate::guest::lapic::{ApicReg, DFR_FLAT, SVR_ENABLED, ldr};
+use crate::outside::process;
 use crate::reap;
 
 /// A running `watch` and all that it said.
@@ -61,7 +62,12 @@ impl Watch {
     /// Starts `watch` and returns once it is known to see and to speak: a beacon guest with a collision was raised,
     /// ended, and cleared. What the beacon brought is forgotten. No other VM may have findings meanwhile.
     pub fn ready(hooks: Hooks) -> Result<Self, ToolError> {
-        let mut watch = Self::start(hooks, &[])?;
+        Self::ready_with(hooks, &[])
+    }
+
+    /// Like [`Self::ready`], with further arguments.
+    pub fn ready_with(hooks: Hooks, args: &[&str]) -> Result<Self, ToolError> {
+        let mut watch = Self::start(hooks, args)?;
         let beacon = Guest::with_vcpus(2)?;
         for id in 0..2 {
             beacon.edit_lapic(
@@ -124,7 +130,17 @@ impl Watch {
         what: &str,
         matches: impl Fn(&Status) -> bool,
     ) -> Result<(), ToolError> {
-        self.wait_until(what, PATIENCE, |watch| watch.statuses.iter().any(&matches))
+        self.wait_for_status_within(what, PATIENCE, matches)
+    }
+
+    /// Waits for a status line, for at most `limit`.
+    pub fn wait_for_status_within(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        matches: impl Fn(&Status) -> bool,
+    ) -> Result<(), ToolError> {
+        self.wait_until(what, limit, |watch| watch.statuses.iter().any(&matches))
     }
 
     /// Holds that no event arrives for `time`.
@@ -151,6 +167,22 @@ impl Watch {
     /// All events so far, oldest first.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// All status lines so far, oldest first.
+    pub fn statuses(&self) -> &[Status] {
+        &self.statuses
+    }
+
+    /// Its processes: the one that was started and holds what is attached, then the one that reads.
+    pub fn processes(&self) -> Result<[u32; 2], ToolError> {
+        let pid = self.child.id();
+        match process::children(pid).map_err(ToolError::child("find the processes of"))?[..] {
+            [reader] => Ok([pid, reader]),
+            ref children => Err(ToolError::Contract(format!(
+                "one process should be between it and its end, {children:?} are"
+            ))),
+        }
     }
 
     /// The findings that stand.

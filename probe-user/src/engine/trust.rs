@@ -1,4 +1,4 @@
-//! Tells when a VM's state stops and starts being trustworthy, at most one line a second for each VM.
+//! Tells when a VM's state stops and starts being trustworthy: on average at most one line a second for each VM.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use probe_apic::{
 
 use super::output::StatusKind;
 
-/// The least time between two lines about one VM, in nanoseconds: a guest that tears every read must not
-/// flood the output.
-const QUIET: u64 = 1_000_000_000;
+/// The least time from a line that a VM is uncertain to the next such line, in nanoseconds: a guest that tears every read
+/// must not flood the output. That it is certain again is said at once, for that is what people wait for.
+const QUIET: u64 = 2_000_000_000;
 
 /// What was said about the VMs, and what is still to be said.
 #[derive(Debug, Default)]
@@ -53,11 +53,13 @@ impl Trust {
             let Some(said) = self.vms.get_mut(vm) else {
                 return false;
             };
-            if now < said.not_before {
+            if now < said.not_before && said.is_uncertain {
                 return true;
             }
             said.uncertain = said.is_uncertain;
-            said.not_before = now.plus(QUIET);
+            if said.uncertain {
+                said.not_before = now.plus(QUIET);
+            }
             lines.push((
                 *vm,
                 if said.uncertain {
@@ -75,7 +77,13 @@ impl Trust {
         self.pending
             .iter()
             .filter_map(|vm| self.vms.get(vm))
-            .map(|said| said.not_before)
+            .map(|said| {
+                if said.is_uncertain {
+                    said.not_before
+                } else {
+                    BootTime(0)
+                }
+            })
             .min()
     }
 }
@@ -99,7 +107,7 @@ mod tests {
     fn a_vm_that_wavers_gets_one_line_a_second() {
         let mut trust = Trust::default();
         let mut lines = Vec::new();
-        for step in 0..100_u64 {
+        for step in 0..1000_u64 {
             trust.note(
                 VM,
                 if step % 2 == 0 {
@@ -110,8 +118,24 @@ mod tests {
             );
             lines.extend(trust.poll(BootTime(step * 10_000_000)));
         }
-        assert_eq!(lines, [(VM, StatusKind::Uncertain)]);
-        assert_eq!(trust.next_due(), Some(BootTime(QUIET)));
-        assert_eq!(trust.poll(BootTime(QUIET)), [(VM, StatusKind::Certain)]);
+        assert_eq!(lines.len(), 10, "{lines:?}");
+        let told_in_turn = lines
+            .chunks(2)
+            .all(|pair| pair == [(VM, StatusKind::Uncertain), (VM, StatusKind::Certain)]);
+        assert!(told_in_turn, "{lines:?}");
+    }
+
+    #[test]
+    fn a_vm_that_healed_is_said_to_be_certain_at_once() {
+        let mut trust = Trust::default();
+        trust.note(VM, Confidence::Uncertain);
+        assert_eq!(trust.poll(BootTime(5)), [(VM, StatusKind::Uncertain)]);
+        trust.note(VM, Confidence::Certain);
+        assert!(trust.next_due() <= Some(BootTime(6)));
+        assert_eq!(trust.poll(BootTime(6)), [(VM, StatusKind::Certain)]);
+        trust.note(VM, Confidence::Uncertain);
+        assert!(trust.poll(BootTime(7)).is_empty());
+        assert_eq!(trust.next_due(), Some(BootTime(5 + QUIET)));
+        assert_eq!(trust.poll(BootTime(5 + QUIET)), [(VM, StatusKind::Uncertain)]);
     }
 }

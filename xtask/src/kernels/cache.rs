@@ -85,6 +85,13 @@ impl Kernel {
         }
     }
 
+    /// The kernel's own `kvm.ko` where another is loaded in its place: where it goes beside that one, and its file.
+    pub(crate) fn kvm_beside(&self) -> Option<(PathBuf, PathBuf)> {
+        self.other_kvm.as_ref()?;
+        let path = self.kvm_modules().iter().find(|path| is_kvm(path))?;
+        Some((path.with_file_name("kvm.stock.ko"), self.directory.join(path)))
+    }
+
     /// The files below `lib/modules`: modules and their indexes. The paths of the module lists are among them.
     pub(crate) fn module_tree(&self) -> impl Iterator<Item = &Path> {
         self.manifest

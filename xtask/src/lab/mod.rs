@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// A directory of this machine that the command may read and write, as /exchange
     #[arg(long, value_name = "DIR")]
     exchange: Option<PathBuf>,
+    /// Kernel series for Linux guests of the command, whose image it finds as /guest/vmlinuz
+    #[arg(long, value_name = "SERIES")]
+    guest_kernel: Option<Series>,
     /// Leave KVM's modules unloaded
     #[arg(long)]
     no_kvm: bool,
@@ -109,6 +112,8 @@ pub(crate) struct Host {
     pub(crate) exchange: Option<PathBuf>,
     /// Whether KVM is loaded, and how.
     pub(crate) kvm: Kvm,
+    /// The image of the kernel that its Linux guests boot.
+    pub(crate) guest_kernel: Option<PathBuf>,
     /// More words for the kernel's command line.
     pub(crate) kernel_arguments: String,
 }
@@ -138,6 +143,7 @@ impl Host {
             kvm: Kvm::Loaded {
                 amd_parameters: String::new(),
             },
+            guest_kernel: None,
             kernel_arguments: String::new(),
         }
     }
@@ -173,8 +179,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Input::Inherited
     };
     let kvm = arguments.kvm;
-    let (host, argv) = host_and_command(arguments);
+    let guest_kernel = arguments.guest_kernel;
+    let (mut host, argv) = host_and_command(arguments);
     setup::lab()?;
+    if let Some(series) = guest_kernel {
+        host.guest_kernel = Some(kernels::ensure(series)?.image());
+    }
     let kernel = kernels::with_kvm(kernels::ensure(host.series)?, kvm)?;
     progress::note(format_args!("booting kernel {kernel}"));
     let session = Session {
@@ -215,6 +225,7 @@ fn host_and_command(arguments: Arguments) -> (Host, Vec<String>) {
         userland: arguments.userland.unwrap_or(default),
         exchange: arguments.exchange,
         kvm,
+        guest_kernel: None,
         kernel_arguments: arguments.kernel_args,
     };
     let argv = if arguments.shell {

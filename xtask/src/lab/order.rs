@@ -51,6 +51,7 @@ impl Session {
             environment: self.environment(),
             userland: self.host.userland,
             exchange: self.host.exchange.is_some(),
+            guest_kernel: self.host.guest_kernel.is_some(),
             transport_modules: modules(self.kernel.transport_modules()),
             kvm_modules,
             terminal: (input == Input::Terminal).then(terminal::size),

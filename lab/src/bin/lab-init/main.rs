@@ -71,7 +71,7 @@ fn run_under_systemd(order: &Order) -> Result<()> {
 fn host(order: &Order) -> Result<()> {
     userland::bring_up_loopback()?;
     modules::load(&order.kvm_modules)?;
-    userland::enter(order.userland)?;
+    userland::enter(order.userland, order.guest_kernel)?;
     if order.exchange {
         userland::share_exchange()?;
     }

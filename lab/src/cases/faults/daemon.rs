@@ -1,0 +1,133 @@
+//! The daemon as two processes: what each may do, that neither outlives the other, and what they take up together.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{ONE_SECOND, load, mostly_within, note, nothing_left_attached, scaled, shell, signal};
+use crate::cases::refusal::colliding;
+use crate::cases::{Bench, CaseError, CaseResult, Context, require};
+use crate::load::{End, Kind};
+use crate::outside::attached::Attached;
+use crate::outside::process::{Footprint, lives};
+use crate::tool::{Daemon, Exposition, PATIENCE};
+
+const PORT: u16 = 9761;
+/// What both processes together may take up with a hundred VMs, in KiB.
+const BOUND_KIB: u64 = 25 << 10;
+
+/// Within a second of being ready, the process that reads hostile input may do nothing that any other may not.
+pub(in crate::cases) fn unprivileged(_: &Context, bench: &mut Bench) -> CaseResult {
+    bench.clear();
+    let daemon = Daemon::ready(PORT, &[])?;
+    thread::sleep(ONE_SECOND);
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.daemon_pid()?))?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map(str::trim).unwrap_or_default().to_owned()
+    };
+    for (name, wanted) in [
+        ("CapEff:", "0000000000000000"),
+        ("CapPrm:", "0000000000000000"),
+        ("CapInh:", "0000000000000000"),
+        ("CapAmb:", "0000000000000000"),
+        ("NoNewPrivs:", "1"),
+        ("Seccomp:", "2"),
+    ] {
+        require(field(name) == wanted, || {
+            format!("{name} should be {wanted}, is {}", field(name))
+        })?;
+    }
+    Ok(())
+}
+
+/// Either process is killed: the other ends with it, nothing stays attached, and the port is free for the next one.
+pub(in crate::cases) fn killed(_: &Context, bench: &mut Bench) -> CaseResult {
+    bench.clear();
+    let before = Attached::settled()?;
+    for number in 0..scaled(2, 20) {
+        let mut daemon = Daemon::ready(PORT, &[])?;
+        let both = [daemon.broker_pid(), daemon.daemon_pid()?];
+        signal(both[number as usize % 2], Signal::KILL)?;
+        daemon.wait_for_exit()?;
+        let deadline = Instant::now() + ONE_SECOND;
+        while both.into_iter().any(lives) {
+            require(Instant::now() < deadline, || {
+                format!("one of {both:?} outlived the other by a second")
+            })?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        nothing_left_attached(before)?;
+    }
+    Ok(())
+}
+
+/// A second one on the same port says so and ends; the first goes on.
+pub(in crate::cases) fn port_taken(_: &Context, bench: &mut Bench) -> CaseResult {
+    bench.clear();
+    let first = Daemon::ready(PORT, &[])?;
+    let mut second = Daemon::start(PORT, &[])?;
+    let status = second.wait_for_exit()?;
+    let stderr = second.stderr();
+    require(
+        status.code().is_some_and(|code| code > 1) && stderr.contains(&first.address),
+        || format!("a port that is taken should be named and end it, ended it with {status}: {stderr}"),
+    )?;
+    require(first.scrape()?.value("ldrscope_up") == 1.0, || {
+        "the first one should be up still".to_owned()
+    })
+}
+
+/// A hundred VMs, and both processes within their bound.
+pub(in crate::cases) fn memory(_: &Context, bench: &mut Bench) -> CaseResult {
+    const VMS: u32 = 100;
+    bench.clear();
+    let mut daemon = Daemon::ready(PORT, &["--rate-limit", "off"])?;
+    let _vms = load(Kind::Idle, VMS, 2, End::Colliding)?;
+    daemon.wait_until("every VM's collision is counted", 3 * PATIENCE, |metrics| {
+        metrics.sum("ldrscope_findings", &["rule=\"ldr-collision\""]) == f64::from(VMS)
+    })?;
+    for _ in 0..20 {
+        daemon.scrape()?;
+    }
+    let footprint = Footprint::of_all(&[daemon.broker_pid(), daemon.daemon_pid()?])?;
+    note(&format!("with {VMS} VMs: {footprint:?}"))?;
+    require(footprint.resident_kib <= BOUND_KIB, || {
+        format!("both should take up at most {BOUND_KIB} KiB, take up {footprint:?}")
+    })
+}
+
+/// kvm goes and comes back: down and up again, in the metrics, within two seconds each.
+pub(in crate::cases) fn reload(_: &Context, bench: &mut Bench) -> CaseResult {
+    bench.clear();
+    let mut daemon = Daemon::ready(PORT, &[])?;
+    let (mut down, mut up) = (Vec::new(), Vec::new());
+    for round in 1..=scaled(2, 20) {
+        shell("rmmod kvm_amd && rmmod kvm")?;
+        let start = Instant::now();
+        daemon.wait_until("it is down", PATIENCE, |metrics| {
+            metrics.value("ldrscope_up") == 0.0
+        })?;
+        down.push(start.elapsed());
+        shell("modprobe kvm-amd")?;
+        let start = Instant::now();
+        let attachments = f64::from(round + 1);
+        daemon.wait_until("it is up again", PATIENCE, |metrics| {
+            metrics.value("ldrscope_up") == 1.0 && metrics.value("ldrscope_attachments_total") == attachments
+        })?;
+        up.push(start.elapsed());
+    }
+    mostly_within(2 * ONE_SECOND, down, "noticing that kvm is gone")?;
+    mostly_within(2 * ONE_SECOND, up, "being up again")?;
+    let _guest = colliding()?;
+    daemon
+        .wait_until("a collision is counted", PATIENCE, has_collision)
+        .map_err(CaseError::from)
+        .map(drop)
+}
+
+fn has_collision(metrics: &Exposition) -> bool {
+    metrics.sum("ldrscope_findings", &["rule=\"ldr-collision\""]) > 0.0
+}

@@ -1,0 +1,128 @@
+//! What a production host does to ldrscope, provoked, and what must hold meanwhile and afterwards. All of it is judged from
+//! outside: by the guests' real state, by `/proc`, by what is attached to the kernel.
+
+pub(super) mod churn;
+pub(super) mod daemon;
+pub(super) mod ends;
+pub(super) mod flood;
+pub(super) mod host;
+pub(super) mod killed;
+pub(super) mod names;
+pub(super) mod outputs;
+pub(super) mod overflow;
+pub(super) mod reload;
+pub(super) mod storm;
+pub(super) mod vcpus;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{CaseError, CaseResult, require};
+use crate::load::{End, Kind, Load, LoadProcess};
+use crate::outside::attached::Attached;
+use crate::outside::process::Footprint;
+use crate::tool::{ToolError, Watch, run_to_end};
+
+/// How long a VM may be uncertain after a loss, a dead one listed, a deaf hook believed.
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+/// What memory may grow by, whatever guests do, in KiB.
+const GROWTH_KIB: u64 = 1024;
+
+/// How often, or how long, in a test; and in a soak.
+const fn scaled(test: u32, soak: u32) -> u32 {
+    const SOAK: bool = false;
+    if SOAK { soak } else { test }
+}
+
+/// Starts a load of `kind`.
+fn load(kind: Kind, vms: u32, vcpus: u32, end: End) -> Result<LoadProcess, CaseError> {
+    let load = Load {
+        kind,
+        vms,
+        vcpus,
+        end,
+    };
+    Ok(LoadProcess::start(&load)?)
+}
+
+/// What both of ldrscope's processes take up.
+fn footprint(watch: &Watch) -> Result<Footprint, CaseError> {
+    Ok(Footprint::of_all(&watch.processes()?)?)
+}
+
+/// Holds that ldrscope takes up no more than before: memory within its bound, and not one thread or descriptor.
+fn has_not_grown(watch: &Watch, before: Footprint) -> CaseResult {
+    let now = footprint(watch)?;
+    note(&format!(
+        "own memory {} KiB, was {}; resident {} KiB",
+        now.own_kib, before.own_kib, now.resident_kib
+    ))?;
+    require(now.own_kib <= before.own_kib + GROWTH_KIB, || {
+        format!("memory should grow by at most {GROWTH_KIB} KiB, was {before:?}, is {now:?}")
+    })?;
+    require(
+        now.threads == before.threads && now.descriptors == before.descriptors,
+        || format!("threads and descriptors should stay, were {before:?}, are {now:?}"),
+    )
+}
+
+/// Sends one of ldrscope's processes a signal.
+fn signal(pid: u32, signal: Signal) -> CaseResult {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match pid.map(|pid| kill_process(pid, signal)) {
+        Some(Ok(())) => Ok(()),
+        _ => Err(CaseError::Unmet(format!("{pid:?} cannot be sent {signal:?}"))),
+    }
+}
+
+/// Holds that what is attached to the kernel is back at `before` within two seconds: kernels free programs and maps after
+/// a grace period.
+fn nothing_left_attached(before: Attached) -> CaseResult {
+    let now = Attached::await_least(before, Duration::from_secs(2))?;
+    require(now.is_at_most(before), || {
+        format!("nothing should be left attached; before {before:?}, now {now:?}")
+    })
+}
+
+/// Runs a shell command that is to succeed, and returns its standard output.
+fn shell(line: &str) -> Result<String, CaseError> {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", line]);
+    let outcome = run_to_end(sh)?;
+    require(outcome.status.success(), || {
+        format!("`{line}` should succeed; its stderr: {}", outcome.stderr)
+    })?;
+    Ok(outcome.stdout)
+}
+
+/// How long `act` and what it waits for take.
+fn timed<T>(act: impl FnOnce() -> Result<T, ToolError>) -> Result<(T, Duration), ToolError> {
+    let start = Instant::now();
+    act().map(|outcome| (outcome, start.elapsed()))
+}
+
+/// Holds that the middle one of `times` is within `limit`: an emulated machine that does other things, too, stalls now and
+/// then, and what is slow by itself is slow every time.
+fn mostly_within(limit: Duration, mut times: Vec<Duration>, what: &str) -> CaseResult {
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+    note(&format!("{what}: {middle:?} in the middle of {times:?}"))?;
+    require(middle <= limit, || {
+        format!("{what} should take at most {limit:?}, took {times:?}")
+    })
+}
+
+/// A figure for the log.
+fn note(line: &str) -> CaseResult {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "  {line}")?;
+    Ok(())
+}
+
+/// An error with the transcript, for an expectation about a `watch`.
+fn unmet(watch: &Watch, what: &str) -> CaseError {
+    CaseError::Unmet(format!("{what}; what came:\n{}", watch.transcript()))
+}

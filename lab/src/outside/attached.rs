@@ -1,0 +1,129 @@
+//! What is attached to the kernel by anybody: kprobes, BPF programs, maps and links, and the descriptors that hold them.
+//!
+//! Needs root. Kernels free these things a moment after their last holder is gone: see [`Attached::await_least`].
+
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A count of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// Kprobes (`/sys/kernel/debug/kprobes/list`).
+    pub kprobes: usize,
+    /// BPF programs that are loaded.
+    pub programs: usize,
+    /// BPF maps.
+    pub maps: usize,
+    /// BPF links.
+    pub links: usize,
+    /// Descriptors of perf events, of any process.
+    pub perf_events: usize,
+}
+
+/// What `bpf(2)` walks with BPF_PROG_GET_NEXT_ID and its sisters (include/uapi/linux/bpf.h, `enum bpf_cmd`).
+#[derive(Debug, Clone, Copy)]
+#[repr(i64)]
+enum Walk {
+    Programs = 11,
+    Maps = 12,
+    Links = 31,
+}
+
+impl Attached {
+    /// What is there now.
+    pub fn now() -> io::Result<Self> {
+        Ok(Self {
+            kprobes: fs::read_to_string("/sys/kernel/debug/kprobes/list")?
+                .lines()
+                .count(),
+            programs: count(Walk::Programs)?,
+            maps: count(Walk::Maps)?,
+            links: count(Walk::Links)?,
+            perf_events: perf_events(),
+        })
+    }
+
+    /// What is there once it has not become less for a while: kernels free what was let go of a moment later.
+    pub fn settled() -> io::Result<Self> {
+        let mut least = Self::now()?;
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(500) {
+            thread::sleep(Duration::from_millis(50));
+            let now = Self::now()?;
+            if now != least {
+                (least, since) = (now, Instant::now());
+            }
+        }
+        Ok(least)
+    }
+
+    /// Waits for at most `limit` until no more is there than `least`; what is there then.
+    pub fn await_least(least: Self, limit: Duration) -> io::Result<Self> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let now = Self::now()?;
+            if now.is_at_most(least) || Instant::now() >= deadline {
+                return Ok(now);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Whether nothing is there beyond `other`.
+    pub fn is_at_most(self, other: Self) -> bool {
+        self.kprobes <= other.kprobes
+            && self.programs <= other.programs
+            && self.maps <= other.maps
+            && self.links <= other.links
+            && self.perf_events <= other.perf_events
+    }
+}
+
+/// The start of `union bpf_attr` for these commands: `start_id`, `next_id`, `open_flags`.
+#[repr(C)]
+struct NextId {
+    start: u32,
+    next: u32,
+    flags: u32,
+}
+
+fn count(walk: Walk) -> io::Result<usize> {
+    let mut id = NextId {
+        start: 0,
+        next: 0,
+        flags: 0,
+    };
+    let mut found = 0;
+    loop {
+        // SAFETY: the kernel reads and writes the twelve bytes of `id`, as the size says, and keeps no pointer.
+        let answer = unsafe { libc::syscall(libc::SYS_bpf, walk as i64, &raw mut id, size_of::<NextId>()) };
+        if answer == 0 {
+            found += 1;
+            id.start = id.next;
+            continue;
+        }
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENOENT) => Ok(found),
+            _ => Err(error),
+        };
+    }
+}
+
+fn perf_events() -> usize {
+    let directories = |path: &str| fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    directories("/proc")
+        .filter(|process| {
+            process
+                .file_name()
+                .to_string_lossy()
+                .starts_with(|c: char| c.is_ascii_digit())
+        })
+        // One that has just ended holds nothing.
+        .flat_map(|process| fs::read_dir(process.path().join("fd")).into_iter().flatten())
+        .filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok())
+        .filter(|target| target.as_os_str() == "anon_inode:[perf_event]")
+        .count()
+}
