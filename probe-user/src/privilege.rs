@@ -124,7 +124,8 @@ impl PrivilegeError {
                 "see what forbids bpf(2): a container's seccomp profile, or a kernel built without it"
             }
             Self::BpfNeeded { .. } => {
-                "grant CAP_BPF as well, or set `kernel.unprivileged_bpf_disabled` to 0, or run a kernel from 5.19 on"
+                "on a kernel from 5.19 on, see what filters bpf(2): a systemd unit's SystemCallFilter= or a container's seccomp profile; before, grant \
+                 CAP_BPF as well, or set `kernel.unprivileged_bpf_disabled` to 0"
             }
             Self::Directory { .. } => "create the directory and let the daemon's user read it",
             Self::Landlock { .. } | Self::Seccomp { .. } => {
