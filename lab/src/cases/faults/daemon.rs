@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{ONE_SECOND, load, mostly_within, note, nothing_left_attached, scaled, shell, signal};
+use super::{ONE_SECOND, both_end, load, mostly_within, note, nothing_left_attached, scaled, shell, signal};
 use crate::cases::refusal::colliding;
 use crate::cases::{Bench, CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind};
 use crate::outside::attached::Attached;
-use crate::outside::process::{Footprint, lives};
+use crate::outside::process::Footprint;
 use crate::tool::{Daemon, Exposition, PATIENCE};
 
 const PORT: u16 = 9761;
@@ -52,13 +52,7 @@ pub(in crate::cases) fn killed(_: &Context, bench: &mut Bench) -> CaseResult {
         let both = [daemon.broker_pid(), daemon.daemon_pid()?];
         signal(both[number as usize % 2], Signal::KILL)?;
         daemon.wait_for_exit()?;
-        let deadline = Instant::now() + ONE_SECOND;
-        while both.into_iter().any(lives) {
-            require(Instant::now() < deadline, || {
-                format!("one of {both:?} outlived the other by a second")
-            })?;
-            thread::sleep(Duration::from_millis(10));
-        }
+        both_end(both)?;
         nothing_left_attached(before)?;
     }
     Ok(())
