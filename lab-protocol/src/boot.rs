@@ -26,6 +26,9 @@ pub struct Boot {
     pub kvm_amd_parameters: String,
     /// Whose files the cases see.
     pub userland: Userland,
+    /// The series of the kernel that Linux guests boot, at [`crate::order::GUEST_KERNEL`]; none where cases have no such
+    /// guests.
+    pub guest_kernel: Option<String>,
     /// More words for the kernel's command line, parted by blanks.
     pub kernel_arguments: String,
     /// Full names of the cases, in the order in which they run. Never empty.
@@ -64,6 +67,7 @@ mod tests {
             kvm_build: KvmBuild::KeepDisabled,
             kvm_amd_parameters: "avic=1 force_avic=1".into(),
             userland: Userland::Tiny,
+            guest_kernel: Some("5.10".into()),
             kernel_arguments: "lockdown=integrity quiet".into(),
             cases: vec!["kdump/cold".into(), "no-vm".into()],
         };

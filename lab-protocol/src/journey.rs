@@ -61,6 +61,7 @@ mod tests {
                 kvm_build: KvmBuild::Stock,
                 kvm_amd_parameters: String::new(),
                 userland: Userland::Host,
+                guest_kernel: None,
                 kernel_arguments: String::new(),
                 cases: vec!["migrate".into()],
             },

@@ -3,7 +3,7 @@
 //! It travels in the initramfs and not on the kernel command line, which is short, split at blanks and visible to
 //! everything that is tested.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,11 @@ pub const EXCHANGE_TAG: &str = "exchange";
 /// Where the command sees that directory, in either userland.
 pub const EXCHANGE: &str = "/exchange";
 
+/// Where lab-init leaves the order for itself when systemd becomes PID 1 ([`Userland::Systemd`]).
+pub const HANDED_OVER: &str = "/run/lab/order.json";
+/// The kernel that Linux guests of the lab boot, in either userland, if the machine was given one.
+pub const GUEST_KERNEL: &str = "/guest/vmlinuz";
+
 /// Everything PID 1 has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -32,6 +37,8 @@ pub struct Order {
     pub userland: Userland,
     /// Whether there is a directory to share at [`EXCHANGE`].
     pub exchange: bool,
+    /// Whether the initramfs holds a kernel for guests, to be seen at [`GUEST_KERNEL`].
+    pub guest_kernel: bool,
     /// Modules without which the lab has no ports and no root, in load order.
     pub transport_modules: Vec<Module>,
     /// KVM's modules in load order; empty if KVM is to stay unloaded.
@@ -50,6 +57,45 @@ pub enum Userland {
     Tiny,
     /// The outer machine's root over 9p, read-only under an overlay whose changes are lost with the lab.
     Host,
+    /// The same with the outer machine's systemd as PID 1, its journal, and nothing else started.
+    Systemd,
+}
+
+impl Userland {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Host, Self::Tiny, Self::Systemd];
+
+    /// Its word, on command lines and in messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Host => "host",
+            Self::Systemd => "systemd",
+        }
+    }
+
+    /// Whether its root is the outer machine's, so that it needs the share of [`HOST_ROOT_TAG`].
+    #[must_use]
+    pub const fn is_outer(self) -> bool {
+        !matches!(self, Self::Tiny)
+    }
+}
+
+/// A word that names no userland.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no such userland; there are {}", Userland::ALL.map(Userland::name).join(", "))]
+pub struct UnknownUserland;
+
+impl FromStr for Userland {
+    type Err = UnknownUserland;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|userland| userland.name() == word)
+            .ok_or(UnknownUserland)
+    }
 }
 
 /// One kernel module to load.
@@ -100,6 +146,7 @@ mod tests {
             environment: BTreeMap::from([("PATH".into(), "/bin".into())]),
             userland: Userland::Tiny,
             exchange: true,
+            guest_kernel: true,
             transport_modules: Vec::new(),
             kvm_modules: vec![Module {
                 path: "/kvm-amd.ko".into(),
@@ -112,6 +159,18 @@ mod tests {
             heartbeat_secs: Some(5),
         };
         assert_eq!(Order::from_json(&order.to_json().unwrap()).unwrap(), order);
+    }
+
+    #[test]
+    fn every_userland_has_one_word_everywhere() {
+        for userland in Userland::ALL {
+            assert_eq!(userland.name().parse(), Ok(userland));
+            assert_eq!(
+                serde_json::to_string(&userland).unwrap(),
+                format!("\"{}\"", userland.name())
+            );
+        }
+        assert_eq!("openrc".parse::<Userland>(), Err(UnknownUserland));
     }
 
     #[test]

@@ -4,13 +4,18 @@
 //! kernel, `tool` runs ldrscope as a child, `contract` re-declares its output strictly, `cases`
 //! holds the expectations, `suite` and `demo` drive them. Nothing here is shipped, and nothing of ldrscope's own code
 //! is used: it is judged from outside.
+//! `exhibit` guests to look at, `tool` runs ldrscope as a child, `fleet` the operator's tools around it, `contract`
+//! re-declares its output strictly, `cases` holds the expectations, `suite` and `demo` drive them. Nothing here is
+//! shipped, and nothing of ldrscope's own code is used: it is judged from outside.
 
 pub mod cases;
 pub mod contract;
 pub mod demo;
 pub mod exhibit;
+pub mod fleet;
 pub mod guest;
 pub mod host;
+pub mod linux_guest;
 pub mod load;
 pub mod oracle;
 pub mod outside;

@@ -10,14 +10,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab_protocol::{CaseLine, Verdict, port};
+use lab_protocol::{CaseLine, Scale, Verdict, port};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::cases::{Bench, Case};
 use crate::reap;
 
 /// No case may take longer, waiting included, on a machine that does other things too.
-const CASE_LIMIT: Duration = Duration::from_secs(400);
+const fn limit_at(scale: Scale) -> Duration {
+    match scale {
+        Scale::Test => Duration::from_secs(400),
+        Scale::Soak => Duration::from_secs(3600),
+    }
+}
 
 /// Where results go: the lab's results channel, or stdout outside the lab.
 pub fn results() -> io::Result<Box<dyn Write>> {
@@ -27,24 +32,25 @@ pub fn results() -> io::Result<Box<dyn Write>> {
     }
 }
 
-/// Runs `cases` of the boot called `boot` in order in workers and reports each to `results`. Returns how many did not
+/// Runs `cases` of the boot called `boot` at `scale` in order in workers and reports each to `results`. Returns how many did not
 /// pass.
-pub fn run(cases: &[Case], boot: &str, results: &mut dyn Write) -> io::Result<usize> {
+pub fn run(cases: &[Case], boot: &str, scale: Scale, results: &mut dyn Write) -> io::Result<usize> {
+    let limit = limit_at(scale);
     let mut failed = 0;
     let mut left = cases;
     let mut worker = None;
     while let [case, rest @ ..] = left {
         let running = match worker.take() {
             Some(running) => running,
-            None => Worker::start(left, boot)?,
+            None => Worker::start(left, boot, scale)?,
         };
         report(results, &CaseLine::Started(case.name.clone()))?;
-        let verdict = match running.verdict(&case.name) {
+        let verdict = match running.verdict(&case.name, limit) {
             Some(verdict) => {
                 worker = Some(running);
                 verdict
             }
-            None => Verdict::Failed(format!("dead, or not done after {} s", CASE_LIMIT.as_secs())),
+            None => Verdict::Failed(format!("dead, or not done after {} s", limit.as_secs())),
         };
         if !matches!(verdict, Verdict::Passed(_)) {
             failed += 1;
@@ -90,9 +96,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(cases: &[Case], boot: &str) -> io::Result<Self> {
+    fn start(cases: &[Case], boot: &str, scale: Scale) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["run", "--boot", boot])
+            .args(["run", "--boot", boot, "--scale", scale.name()])
             .args(cases.iter().map(|case| &case.name))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -113,9 +119,9 @@ impl Worker {
         Ok(Self { child, lines })
     }
 
-    /// Waits for the verdict on the case `name`; `None` if the worker died or took too long.
-    fn verdict(&self, name: &str) -> Option<Verdict> {
-        let deadline = Instant::now() + CASE_LIMIT;
+    /// Waits for the verdict on the case `name`; `None` if the worker died or took longer than `limit`.
+    fn verdict(&self, name: &str, limit: Duration) -> Option<Verdict> {
+        let deadline = Instant::now() + limit;
         loop {
             match self
                 .lines

@@ -31,6 +31,10 @@ use crate::{kernel::obstacle::Obstacle, observer::ObserverOptions};
 ///
 /// Where the kernel has no room for another process or descriptor.
 pub fn split(options: &ObserverOptions) -> Result<Broker, Obstacle> {
+    // Of both: a heap of a megabyte would grow to a whole huge page under a kernel that gives them unasked.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        log::debug!("huge pages stay as they are: {error}");
+    }
     let failed = |source: io::Error| Obstacle::internal("starting the unprivileged process", source);
     let (ours, childs) = socketpair(
         AddressFamily::UNIX,

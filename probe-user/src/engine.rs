@@ -313,6 +313,11 @@ impl Engine {
             return;
         };
         let found = known.resolved(pid, discriminator, self.processes.as_ref());
+        let twin = self
+            .identities
+            .iter()
+            .any(|(other, vm)| *other != id && vm.uuid.is_some() && vm.uuid == found.uuid && !vm.twin);
+        let found = VmIdentity { twin, ..found };
         if !same_ids(known, &found) || !self.filter.matches(&found) {
             self.retract(id, now);
         }

@@ -5,12 +5,15 @@ use std::{
     process::ExitCode,
 };
 
+use log::Level;
+
 use crate::{
     command::{deliver::Untold, print::NoSuchPage},
     daemon::{config::ConfigError, opening::OpenError},
     escape::escape_line,
     identity::filter::NoSuchVm,
     kernel::obstacle::Obstacle,
+    logging,
     privilege::PrivilegeError,
     sink::OutputError,
 };
@@ -71,7 +74,8 @@ fn write_lines(err: &mut dyn Write, prefix: &str, text: &str) -> io::Result<()> 
     for (i, line) in text.lines().enumerate() {
         writeln!(
             err,
-            "{}{}",
+            "{}{}{}",
+            logging::prefix(Level::Error),
             if i == 0 { prefix } else { "    " },
             escape_line(line.trim_end())
         )?;
@@ -91,7 +95,11 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
             return (error.word(), error.remedy(), Exit::CouldNotLook);
         }
         if let Some(error) = cause.downcast_ref::<PrivilegeError>() {
-            return (error.word(), error.remedy(), Exit::CouldNotLook);
+            let exit = match error {
+                PrivilegeError::NoSuchUser { .. } => Exit::Usage,
+                _ => Exit::CouldNotLook,
+            };
+            return (error.word(), error.remedy(), exit);
         }
         if cause.is::<NoSuchVm>() {
             return (

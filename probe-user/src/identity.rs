@@ -53,6 +53,8 @@ pub struct VmIdentity {
     pub belongs: Box<Belongs>,
     /// Tells apart the VMs of one process. For ids only, never shown.
     pub discriminator: String,
+    /// Another VM of this host has the same UUID and had it first, as while a VM migrates within its host.
+    pub twin: bool,
     /// The id by which the kernel named the owner; a thread's where that made the VM.
     pub owner: Option<u32>,
     /// When the VM was born or found: its process is older. `None` where that is not known.
@@ -95,6 +97,7 @@ impl VmIdentity {
             start_time: None,
             belongs: Box::default(),
             discriminator: String::new(),
+            twin: false,
             owner: None,
             seen_at: None,
         }
@@ -160,6 +163,7 @@ impl VmIdentity {
             start_time: Some(process.start_time),
             belongs: Box::new(named.belongs),
             discriminator: String::new(),
+            twin: false,
             owner: Some(id),
             seen_at: self.seen_at,
         }

@@ -18,7 +18,7 @@ use tokio::{
     runtime::Builder,
     select,
     task::LocalSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep_until},
 };
 
 pub use self::station::{Flow, Scene, Station};
@@ -80,10 +80,7 @@ pub async fn run<S: Station>(broker: Broker, options: LiveOptions, station: &mut
         past: Counts::default(),
         tally: Tally::default(),
         attachments: 0,
-        phase: Phase::Opening(Closed {
-            instance: KvmInstance::present(),
-            ..Closed::default()
-        }),
+        phase: Phase::Opening(Closed::new(None, KvmInstance::present())),
     };
     live.broker.ask()?;
     while live.step(station).await? == Flow::GoOn {}
@@ -113,7 +110,6 @@ enum Phase {
 }
 
 /// While nothing is observed.
-#[derive(Default)]
 struct Closed {
     /// Why.
     obstacle: Option<Obstacle>,
@@ -123,6 +119,20 @@ struct Closed {
     not_before: Option<Instant>,
     /// Before the attempt after that.
     pause: Duration,
+    /// When to look for another kvm. A moment and no wait: waits are given up for whatever the station has.
+    look_at: Instant,
+}
+
+impl Closed {
+    fn new(obstacle: Option<Obstacle>, instance: KvmInstance) -> Self {
+        Self {
+            obstacle,
+            instance,
+            not_before: None,
+            pause: Duration::ZERO,
+            look_at: Instant::now() + KVM_POLL,
+        }
+    }
 }
 
 impl Live {
@@ -160,15 +170,17 @@ impl Live {
         let Phase::Closed(closed) = &mut self.phase else {
             return Ok(());
         };
+        closed.look_at = Instant::now() + KVM_POLL;
         let instance = KvmInstance::present();
         if closed.instance == instance && closed.not_before.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
         self.broker.ask()?;
-        self.phase = Phase::Opening(Closed {
-            instance,
-            ..std::mem::take(closed)
-        });
+        let asked = Closed {
+            pause: closed.pause,
+            ..Closed::new(closed.obstacle.take(), instance)
+        };
+        self.phase = Phase::Opening(asked);
         Ok(())
     }
 
@@ -192,13 +204,15 @@ impl Live {
         let Phase::Opening(closed) = &mut self.phase else {
             return Err(obstacle.into());
         };
-        let mut closed = std::mem::take(closed);
+        let mut closed = Closed {
+            pause: closed.pause,
+            ..Closed::new(closed.obstacle.take(), closed.instance)
+        };
         let unloaded = matches!(obstacle, Obstacle::KvmNotLoaded);
         if unloaded && (again || self.options.wait) {
             if !matches!(closed.obstacle, Some(Obstacle::KvmNotLoaded)) {
                 log::info!("the kvm module is not loaded; waiting for it");
             }
-            closed.not_before = None;
             closed.pause = Duration::ZERO;
         } else if again && self.options.persist {
             log::error!(
@@ -225,10 +239,7 @@ impl Live {
         let Scene { counts, tally, .. } = self.scene();
         (self.past, self.tally) = (counts, tally);
         self.broker.close()?;
-        self.phase = Phase::Closed(Closed {
-            obstacle: Some(Obstacle::KvmNotLoaded),
-            ..Closed::default()
-        });
+        self.phase = Phase::Closed(Closed::new(Some(Obstacle::KvmNotLoaded), KvmInstance::default()));
         station.interrupted(&self.scene());
         Ok(())
     }
@@ -291,8 +302,8 @@ impl Phase {
     /// Waits for what this phase waits for. Nothing is lost where the wait is given up.
     async fn event(&mut self, broker: &Broker, link: &AsyncFd<OwnedFd>) -> Event {
         match self {
-            Self::Closed(_) => {
-                sleep(KVM_POLL).await;
+            Self::Closed(closed) => {
+                sleep_until(closed.look_at).await;
                 Event::Due
             }
             Self::Opening(_) => Event::Answer(broker.answer(link).await.map(Box::new)),

@@ -4,14 +4,16 @@
 //! VM's name. A daemon's log never waits for whoever reads it: lines for which there is no room are left out, and counted.
 
 use std::{
+    env,
     io::{self, Write},
     os::fd::AsFd,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::fstat,
     io::Errno,
 };
 
@@ -22,6 +24,9 @@ const LONGEST_LINE: usize = 4096;
 
 /// Whether a reader that sleeps is waited for.
 static PATIENT: AtomicBool = AtomicBool::new(true);
+
+/// Whether it is journald that reads stderr, and takes a line's priority from its beginning (sd-daemon(3)).
+static TO_JOURNAL: AtomicBool = AtomicBool::new(false);
 
 /// Lines left out since one was written.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
@@ -41,7 +46,11 @@ impl Log for Stderr {
         let level = record.level().as_str().to_ascii_lowercase();
         let mut stderr = io::stderr().lock();
         for line in record.args().to_string().lines() {
-            let line = format!("ldrscope: {level}: {}\n", escape_line(line));
+            let line = format!(
+                "{}ldrscope: {level}: {}\n",
+                prefix(record.level()),
+                escape_line(line)
+            );
             // Nobody is left to tell when stderr itself is gone.
             let _ = if PATIENT.load(Ordering::Relaxed) {
                 stderr.write_all(line.as_bytes())
@@ -60,6 +69,27 @@ pub fn start(level: LevelFilter) {
     // The only error is "already set", and then it is this logger that was set.
     let _ = log::set_logger(&LOGGER);
     log::set_max_level(level);
+    TO_JOURNAL.store(is_journal(&io::stderr()), Ordering::Relaxed);
+}
+
+/// What a line of this level begins with on stderr.
+#[must_use]
+pub fn prefix(level: Level) -> &'static str {
+    match level {
+        _ if !TO_JOURNAL.load(Ordering::Relaxed) => "",
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+/// Whether `JOURNAL_STREAM` names this very file (systemd.exec(5)): a child whose stderr leads elsewhere inherits it, too.
+fn is_journal(stream: &impl AsFd) -> bool {
+    let Ok(named) = env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    fstat(stream).is_ok_and(|file| named == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
 /// From now on leaves out lines for which there is no room, as a loop that must go on needs it.

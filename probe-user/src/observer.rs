@@ -74,7 +74,7 @@ pub enum Backlog {
 }
 
 /// Events taken from the ring before the VMs they name are read.
-const BATCH: usize = 16_384;
+const BATCH: usize = 2048;
 /// Walks of KVM's list before a list that changes all the time is taken as far as it was read.
 const WALKS: u32 = 50;
 
@@ -201,7 +201,7 @@ impl Observer {
         if self.registry.needs_scan() && self.scan(out)? {
             self.registry.scanned();
         }
-        for (kvm, vm) in self.registry.stale() {
+        for (kvm, vm) in self.registry.stale(clock::now()) {
             self.read_again(kvm, vm, out)?;
         }
         Ok(())
@@ -278,8 +278,9 @@ impl Observer {
         let copy = self.access.copier.vm(kvm, 0, 0, Adopt::Yes).map_err(unreadable)?;
         if copy.made == 1 && !self.registry.knows(kvm, VmId(copy.before.generation)) {
             let vm = VmId(copy.before.generation);
-            let owner = reading::owner(&copy).unwrap_or(copy.creator_tid);
-            self.registry.found(kvm, vm, &comm_of(owner), clock::now(), out);
+            let owner = self.registry.owner(&copy);
+            let comm = owner.map(comm_of).unwrap_or_default();
+            self.registry.found(kvm, vm, &comm, clock::now(), out);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod paths;
 mod progress;
 mod remap;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod tidy;
@@ -46,6 +47,8 @@ enum Command {
     Oracle(oracle::Arguments),
     /// Run lints, unit tests and the lab's suites; ends with `N passed, N failed`
     Test(test::Arguments),
+    /// Run what takes too long for `test`, whole; ends with `N passed, N failed`
+    Soak(soak::Arguments),
     /// Check format, clippy for both targets, licences and the tree's own rules
     Lint,
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Lint => lint::run(),
     };
     result.unwrap_or_else(|error| {

@@ -294,6 +294,7 @@ fn read(input: &Input) -> Option<VmSample> {
     let encoding = Encoding {
         map_mode: input.map_mode,
         inhibits: InhibitTable::default(),
+        tells_owner: true,
     };
     reading.map(|reading| reading.into_sample(BootTime(2), BootTime(1), &encoding))
 }

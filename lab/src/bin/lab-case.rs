@@ -14,7 +14,7 @@ use lab::host::{MapRules, Series};
 use lab::load::{self, Load};
 use lab::{demo, oracle, suite};
 use lab_protocol::boot::PLAIN;
-use lab_protocol::{KvmBuild, Seed};
+use lab_protocol::{KvmBuild, Scale, Seed};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -33,6 +33,9 @@ enum Verb {
         /// Kernel series, such as 6.12
         #[arg(long)]
         kernel: Series,
+        /// Those of a test or of a soak
+        #[arg(long, default_value_t)]
+        scale: Scale,
     },
     /// Print the journeys between kernels, each with its boots in order, one JSON object a line
     Journeys,
@@ -44,6 +47,9 @@ enum Verb {
         /// The boot whose cases to run; the machine must stand as `list` says
         #[arg(long, default_value = PLAIN)]
         boot: String,
+        /// How much each of them tries
+        #[arg(long, default_value_t)]
+        scale: Scale,
         /// Only cases whose name contains this
         #[arg(long)]
         only: Option<String>,
@@ -53,6 +59,9 @@ enum Verb {
         /// The boot that they are to find; by default the first that has them
         #[arg(long)]
         boot: Option<String>,
+        /// How much each of them tries
+        #[arg(long, default_value_t)]
+        scale: Scale,
         /// Their full names, such as cluster/cold
         #[arg(required = true)]
         names: Vec<String>,
@@ -121,8 +130,8 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::List { kernel } => {
-            for boot in boots_for(kernel) {
+        Verb::List { kernel, scale } => {
+            for boot in boots_for(kernel, scale) {
                 writeln!(io::stdout(), "{}", boot.to_line()?)?;
             }
             Ok(ExitCode::SUCCESS)
@@ -133,14 +142,19 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Suite { kernel, boot, only } => {
+        Verb::Suite {
+            kernel,
+            boot,
+            scale,
+            only,
+        } => {
             let kernel = kernel.map_or_else(Series::running, Ok)?;
-            let mut cases = cases_for(kernel, &boot);
+            let mut cases = cases_for(kernel, &boot, scale);
             cases.retain(|case| only.as_ref().is_none_or(|part| case.name.contains(part)));
             let mut results = suite::results().context("cannot open the results channel")?;
-            Ok(exit_code(suite::run(&cases, &boot, &mut *results)?))
+            Ok(exit_code(suite::run(&cases, &boot, scale, &mut *results)?))
         }
-        Verb::Run { boot, names } => run_cases(boot.as_deref(), &names),
+        Verb::Run { boot, scale, names } => run_cases(boot.as_deref(), scale, &names),
         Verb::Oracle {
             states,
             seed,
@@ -182,11 +196,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run_cases(boot: Option<&str>, names: &[String]) -> anyhow::Result<ExitCode> {
+fn run_cases(boot: Option<&str>, scale: Scale, names: &[String]) -> anyhow::Result<ExitCode> {
     let kernel = Series::running()?;
     let all = match boot {
-        Some(boot) => cases_for(kernel, boot),
-        None => cases_on(kernel),
+        Some(boot) => cases_for(kernel, boot, scale),
+        None => cases_on(kernel, scale),
     };
     let find = |name: &String| {
         all.iter().find(|case| case.name == *name).with_context(|| {

@@ -25,8 +25,17 @@ pub(super) fn grades(context: &Context, bench: &mut Bench) -> CaseResult {
     )?;
 
     let collision = colliding()?;
-    let words = "LDRSCOPE WARNING - 1 of 2 VMs: lab-case (pid ";
-    says(&check(&[])?, 1, words, &["warning=1;", "critical=0;", "vms=2;"])?;
+    // Newer KVMs scan for a collision's interrupts: slow, but nobody uses them yet.
+    let scans = context.rules == MapRules::ConflictDisables;
+    let (code, words, figure) = match scans {
+        true => (
+            0,
+            "LDRSCOPE OK - 2 VMs, no warning, but findings of severity notice",
+            "notice=1;",
+        ),
+        false => (1, "LDRSCOPE WARNING - 1 of 2 VMs: lab-case (pid ", "warning=1;"),
+    };
+    says(&check(&[])?, code, words, &[figure, "critical=0;", "vms=2;"])?;
     says(
         &check(&["--vm", "no-such-vm"])?,
         3,
@@ -36,15 +45,27 @@ pub(super) fn grades(context: &Context, bench: &mut Bench) -> CaseResult {
     drop(collision);
     drop(healthy);
 
-    if context.rules != MapRules::ConflictDisables {
-        let mut kdump = Kdump::boot_bigsmp()?;
-        kdump.crash(DeadCpus::LeftEnabled)?;
-        kdump.arm_timer()?;
-        let words = "LDRSCOPE CRITICAL - 1 of 1 VM: lab-case (pid ";
-        says(&check(&[])?, 2, words, &["critical=1;"])?;
+    let mut kdump = Kdump::boot_bigsmp()?;
+    kdump.crash(DeadCpus::LeftEnabled)?;
+    kdump.arm_timer()?;
+    if scans {
+        says(
+            &check(&[])?,
+            1,
+            "LDRSCOPE WARNING - 1 of 1 VM: lab-case (pid ",
+            &["warning=1;"],
+        )?;
+    } else {
+        says(
+            &check(&[])?,
+            2,
+            "LDRSCOPE CRITICAL - 1 of 1 VM: lab-case (pid ",
+            &["critical=1;"],
+        )?;
         let elsewhere = check(&["--as-kvm", "conflict-disables"])?;
         says(&elsewhere, 1, "LDRSCOPE WARNING - ", &["critical=0;"])?;
     }
+    drop(kdump);
     says(&check(&[])?, 0, "LDRSCOPE OK - no VM | ", &["vms=0;"])
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Machine {
     pub(super) kvm_build: KvmBuild,
     kvm_amd_parameters: &'static str,
     userland: Userland,
+    /// What its Linux guests boot, if cases have such guests.
+    guest_kernel: Option<Series>,
     kernel_arguments: &'static str,
 }
 
@@ -39,6 +41,7 @@ pub(super) const ORDINARY: Machine = Machine {
     kvm_build: KvmBuild::Stock,
     kvm_amd_parameters: "",
     userland: Userland::Tiny,
+    guest_kernel: None,
     kernel_arguments: "",
 };
 
@@ -94,6 +97,23 @@ pub(super) const HARASSED: Machine = Machine {
     ..ORDINARY
 };
 
+/// A host as its operators have it: systemd is PID 1, and their tools are those of the outer machine.
+pub(super) const SYSTEMD: Machine = Machine {
+    name: "systemd",
+    kernels: Kernels::Both([Series::V6_1, Series::V7_3]),
+    userland: Userland::Systemd,
+    ..ORDINARY
+};
+
+/// A host of Linux guests, which take QEMU from the outer machine. The guests' kernel is the smallest of the
+/// matrix, and one that uses logical destinations in xAPIC mode, which Linux has given up since.
+pub(super) const LINUX: Machine = Machine {
+    name: "linux",
+    userland: Userland::Host,
+    guest_kernel: Some(Series::V5_10),
+    ..ORDINARY
+};
+
 /// A migration's hosts, in its order. They have QEMU from the outer machine.
 pub(super) const MIGRATION: [&Machine; 3] = [&SOURCE, &TARGET, &HOME];
 
@@ -116,7 +136,7 @@ pub(super) const HOME: Machine = Machine {
 };
 
 /// The machines that stand alone; those of [`MIGRATION`] are no use without each other.
-pub(super) const MACHINES: [&Machine; 7] = [
+pub(super) const MACHINES: [&Machine; 9] = [
     &ORDINARY,
     &TWO_CPUS,
     &WITHOUT_KVM,
@@ -124,6 +144,8 @@ pub(super) const MACHINES: [&Machine; 7] = [
     &KVM_OF_2019,
     &AVIC,
     &HARASSED,
+    &SYSTEMD,
+    &LINUX,
 ];
 
 impl Machine {
@@ -136,6 +158,7 @@ impl Machine {
             kvm_build: self.kvm_build,
             kvm_amd_parameters: self.kvm_amd_parameters.to_owned(),
             userland: self.userland,
+            guest_kernel: self.guest_kernel.map(|series| series.to_string()),
             kernel_arguments: self.kernel_arguments.to_owned(),
             cases,
         }

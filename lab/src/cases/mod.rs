@@ -2,6 +2,7 @@
 //! which there are and where each runs; a file groups cases by subject. Running them in order, timing them and
 //! reporting is for `suite`.
 
+mod alert;
 mod as_kvm;
 mod attribution;
 mod avic;
@@ -12,9 +13,12 @@ mod delivery;
 mod effects;
 mod expect;
 mod faults;
+mod fleet;
 mod ids;
+mod journald;
 mod kdump;
 mod keep_disabled;
+mod linux;
 mod machine;
 mod many;
 mod migration;
@@ -27,10 +31,14 @@ mod refusal;
 mod rights;
 mod routes;
 mod rules;
+mod service;
 mod table;
+
+use lab_protocol::Scale;
 
 use crate::guest::GuestError;
 use crate::host::MapRules;
+use crate::linux_guest::LinuxGuestError;
 use crate::qemu::QemuError;
 use crate::tool::{Hooks, ToolError};
 
@@ -46,6 +54,9 @@ pub enum CaseError {
     /// A guest under QEMU did.
     #[error(transparent)]
     Qemu(#[from] QemuError),
+    /// A Linux guest did.
+    #[error(transparent)]
+    Linux(#[from] LinuxGuestError),
     /// ldrscope did, or did not do what was expected.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -55,6 +66,9 @@ pub enum CaseError {
     /// What is outside of ldrscope could not be looked at.
     #[error("cannot look at the host: {0}")]
     Host(#[from] std::io::Error),
+    /// systemd, its journal or Prometheus did, or did not show what was expected.
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::FleetError),
     /// The oracle could not do its work.
     #[error("oracle: {0}")]
     Oracle(#[from] crate::oracle::OracleError),
@@ -82,4 +96,6 @@ pub struct Context {
     pub hooks: Hooks,
     /// How this host's KVM builds its map.
     pub rules: MapRules,
+    /// How much a case is to try, where it can try more or less.
+    pub scale: Scale,
 }

@@ -1,16 +1,16 @@
 //! Which cases there are, and which machines each of them runs on: the one list that `lab-case` runs by and `cargo xtask
 //! test` boots by. What a case does is in the files by subject, what a machine is in `machine`.
 
-use lab_protocol::{Boot, Journey, Leg};
+use lab_protocol::{Boot, Journey, Leg, Scale};
 
 use super::machine::{
-    AVIC, HARASSED, HOME, KVM_OF_2019, Kernels, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY, SOURCE,
-    TARGET, TWO_CPUS, WITHOUT_KVM,
+    AVIC, HARASSED, HOME, KVM_OF_2019, Kernels, LINUX, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY,
+    SOURCE, SYSTEMD, TARGET, TWO_CPUS, WITHOUT_KVM,
 };
 use super::{
-    Bench, CaseError, Context, RunCase, as_kvm, attribution, avic, check, deliver, effects, faults, ids,
-    kdump, keep_disabled, many, migration, naming, old, oracle, process, quiet, refusal, rights, routes,
-    rules,
+    Bench, CaseError, Context, RunCase, alert, as_kvm, attribution, avic, check, deliver, effects, faults,
+    fleet, ids, journald, kdump, keep_disabled, linux, many, migration, naming, old, oracle, process, quiet,
+    refusal, rights, routes, rules, service,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -23,10 +23,24 @@ enum Under {
     OneRun,
 }
 
+/// Which runs have a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    /// `test` alone: it has nothing more to try.
+    Test,
+    /// Both: at a reduced count in `test`, whole in `soak`. [`Context::scale`] tells the case which it is.
+    Both,
+    /// `soak` alone: it takes too long for anything else.
+    Soak,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     name: &'static str,
     under: Under,
+    runs: Runs,
+    /// Kernels of the test; `None` is all of them. A soak has all in any case.
+    tested_on: Option<&'static [Series]>,
     /// Only where KVM builds its map by these rules; `None` is everywhere.
     only: Option<MapRules>,
     /// Only on this kernel; `None` is on all of the machines'.
@@ -40,6 +54,8 @@ impl Entry {
         Self {
             name,
             under: Under::BothHookSets,
+            runs: Runs::Test,
+            tested_on: None,
             only: None,
             only_on: None,
             machines: &[&ORDINARY],
@@ -51,6 +67,39 @@ impl Entry {
         Self {
             under: Under::OneRun,
             ..Self::both(name, run)
+        }
+    }
+
+    /// Reduced in `test`, whole in `soak`.
+    const fn more_in_soak(self) -> Self {
+        Self {
+            runs: Runs::Both,
+            ..self
+        }
+    }
+
+    /// In `test` on these kernels alone: on all of them it would take too long.
+    const fn tested_on(self, some: &'static [Series]) -> Self {
+        Self {
+            tested_on: Some(some),
+            ..self
+        }
+    }
+
+    /// Not in `test`.
+    const fn soak_only(self) -> Self {
+        Self {
+            runs: Runs::Soak,
+            ..self
+        }
+    }
+
+    fn is_run_at(&self, scale: Scale, series: Series) -> bool {
+        match scale {
+            Scale::Test => {
+                self.runs != Runs::Soak && self.tested_on.is_none_or(|some| some.contains(&series))
+            }
+            Scale::Soak => self.runs != Runs::Test,
         }
     }
 
@@ -125,8 +174,8 @@ const TABLE: &[Entry] = &[
     Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("check-not-root", check::not_root),
     Entry::once("check-without-kvm", check::without_kvm).on(&[&WITHOUT_KVM]),
-    Entry::once("names-of-managers", naming::managers),
-    Entry::once("hostile-names", naming::hostile),
+    Entry::once("names-of-managers", naming::managers).only_on(Series::V6_12),
+    Entry::once("hostile-vmm-names", naming::hostile).only_on(Series::V6_12),
     Entry::once("not-root", refusal::not_root),
     Entry::once("rights-none", rights::none),
     Entry::once("rights-of-the-unit", rights::of_the_unit),
@@ -174,6 +223,26 @@ const TABLE: &[Entry] = &[
     Entry::once("daemon-rotation", faults::outputs::rotated).on(&[&HARASSED]),
     Entry::once("daemon-snapshots", faults::outputs::snapshots).on(&[&HARASSED]),
     Entry::once("kvm-changed", faults::reload::another_build).on(&[&KVM_OF_2019]),
+    Entry::once("journal-reads-back", fleet::journal_reads_back).on(&[&SYSTEMD]),
+    Entry::once("prometheus-fires", fleet::prometheus_fires).on(&[&SYSTEMD]),
+    Entry::once("unit-sufficient", service::sufficient).on(&[&SYSTEMD]),
+    Entry::once("unit-exact", service::traps::exact).on(&[&SYSTEMD]),
+    Entry::once("unit-kept-alive", service::life::kept_alive).on(&[&SYSTEMD]),
+    Entry::once("unit-reload", service::life::reloads).on(&[&SYSTEMD]),
+    Entry::once("unit-waits-for-kvm", service::life::waits_for_kvm).on(&[&SYSTEMD]),
+    Entry::once("prometheus-alert", alert::of_2019).on(&[&SYSTEMD]),
+    Entry::once("journald-stopped", journald::stopped).on(&[&SYSTEMD]),
+    Entry::once("journald-not-reading", journald::not_reading).on(&[&SYSTEMD]),
+    Entry::once("linux-physical-flat", linux::physical_flat)
+        .soak_only()
+        .on(&[&LINUX]),
+    Entry::once("linux-x2apic", linux::x2apic)
+        .soak_only()
+        .on(&[&LINUX]),
+    Entry::once("linux-flat", linux::flat)
+        .more_in_soak()
+        .tested_on(&[Series::V6_1, Series::V7_3])
+        .on(&[&LINUX]),
     // Each needs what the one before it left.
     Entry::once("depart", migration::depart).on(&[&SOURCE]),
     Entry::once("relay", migration::relay).on(&[&TARGET]),
@@ -204,11 +273,11 @@ impl Case {
     }
 }
 
-/// The boots that the cases of a kernel need, the plain one first.
-pub fn boots_for(series: Series) -> Vec<Boot> {
+/// The boots that the cases of a kernel need at `scale`, the plain one first.
+pub fn boots_for(series: Series, scale: Scale) -> Vec<Boot> {
     MACHINES
         .iter()
-        .map(|machine| boot(machine, series))
+        .map(|machine| boot(machine, series, scale))
         .filter(|boot| !boot.cases.is_empty())
         .collect()
 }
@@ -218,7 +287,7 @@ pub fn journeys() -> Vec<Journey> {
     let leg = |machine: &&Machine| match machine.kernels {
         Kernels::Only(series) => Some(Leg {
             kernel: series.to_string(),
-            boot: boot(machine, series),
+            boot: boot(machine, series, Scale::Test),
         }),
         Kernels::All | Kernels::From(_) | Kernels::Both(_) => None,
     };
@@ -228,28 +297,28 @@ pub fn journeys() -> Vec<Journey> {
     }]
 }
 
-/// The cases that a kernel must run in the boot called `boot`, in order; none if it has no such boot.
-pub fn cases_for(series: Series, boot: &str) -> Vec<Case> {
+/// The cases that a kernel must run at `scale` in the boot called `boot`, in order; none if it has no such boot.
+pub fn cases_for(series: Series, boot: &str, scale: Scale) -> Vec<Case> {
     MACHINES
         .iter()
         .chain(&MIGRATION)
         .filter(|machine| machine.name == boot)
-        .flat_map(|machine| cases_of(machine, series))
+        .flat_map(|machine| cases_of(machine, series, scale))
         .collect()
 }
 
-/// Every case that a kernel can run, in whatever boot.
-pub fn cases_on(series: Series) -> Vec<Case> {
+/// Every case that a kernel can run at `scale`, in whatever boot.
+pub fn cases_on(series: Series, scale: Scale) -> Vec<Case> {
     MACHINES
         .iter()
         .chain(&MIGRATION)
-        .flat_map(|machine| cases_of(machine, series))
+        .flat_map(|machine| cases_of(machine, series, scale))
         .collect()
 }
 
-fn boot(machine: &Machine, series: Series) -> Boot {
+fn boot(machine: &Machine, series: Series, scale: Scale) -> Boot {
     machine.boot(
-        cases_of(machine, series)
+        cases_of(machine, series, scale)
             .into_iter()
             .map(|case| case.name)
             .collect(),
@@ -257,13 +326,14 @@ fn boot(machine: &Machine, series: Series) -> Boot {
 }
 
 /// Grouped by hook set, so that cases can share a `watch`.
-fn cases_of(machine: &Machine, series: Series) -> Vec<Case> {
+fn cases_of(machine: &Machine, series: Series, scale: Scale) -> Vec<Case> {
     let rules = MapRules::of(series, machine.kvm_build);
     let entries = || {
         TABLE
             .iter()
             .filter(|_| machine.exists_on(series))
             .filter(|entry| entry.machines.contains(&machine))
+            .filter(move |entry| entry.is_run_at(scale, series))
             .filter(move |entry| entry.only.is_none_or(|only| only == rules))
             .filter(move |entry| entry.only_on.is_none_or(|only| only == series))
     };
@@ -272,7 +342,7 @@ fn cases_of(machine: &Machine, series: Series) -> Vec<Case> {
             .filter(|entry| entry.under == Under::BothHookSets)
             .map(move |entry| Case {
                 name: format!("{}/{}", entry.name, hooks.word()),
-                context: Context { hooks, rules },
+                context: Context { hooks, rules, scale },
                 run: entry.run,
             })
     };
@@ -283,6 +353,7 @@ fn cases_of(machine: &Machine, series: Series) -> Vec<Case> {
             context: Context {
                 hooks: Hooks::Cold,
                 rules,
+                scale,
             },
             run: entry.run,
         });
@@ -296,9 +367,9 @@ fn cases_of(machine: &Machine, series: Series) -> Vec<Case> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use lab_protocol::boot::PLAIN;
+    use lab_protocol::{Scale, boot::PLAIN};
 
-    use super::{MACHINES, MIGRATION, TABLE, boots_for, cases_for, journeys};
+    use super::{Boot, MACHINES, MIGRATION, TABLE, boots_for, cases_for, journeys};
     use crate::host::Series;
 
     const ALL: [Series; 5] = [
@@ -309,9 +380,16 @@ mod tests {
         Series::V7_3,
     ];
 
+    /// Every boot of every kernel, at either scale.
+    fn boots() -> impl Iterator<Item = Boot> {
+        Scale::ALL
+            .into_iter()
+            .flat_map(|scale| ALL.into_iter().flat_map(move |series| boots_for(series, scale)))
+    }
+
     #[test]
     fn names_are_one_word_and_unique_in_their_boot() {
-        for boot in ALL.into_iter().flat_map(boots_for) {
+        for boot in boots() {
             let names: BTreeSet<_> = boot.cases.iter().collect();
             assert_eq!(names.len(), boot.cases.len());
             assert!(
@@ -326,9 +404,7 @@ mod tests {
     #[test]
     fn every_case_runs_somewhere() {
         let legs = journeys().into_iter().flat_map(|journey| journey.legs);
-        let run: BTreeSet<_> = ALL
-            .into_iter()
-            .flat_map(boots_for)
+        let run: BTreeSet<_> = boots()
             .chain(legs.map(|leg| leg.boot))
             .flat_map(|boot| boot.cases)
             .collect();
@@ -352,7 +428,7 @@ mod tests {
         let kernels: Vec<_> = journey.legs.iter().map(|leg| leg.kernel.as_str()).collect();
         assert_eq!(kernels, ["6.1", "6.12", "6.1"]);
         for leg in &journey.legs {
-            let cases = cases_for(leg.kernel.parse().unwrap(), &leg.boot.name);
+            let cases = cases_for(leg.kernel.parse().unwrap(), &leg.boot.name, Scale::Test);
             assert!(!cases.is_empty());
             assert_eq!(cases.len(), leg.boot.cases.len());
         }
@@ -361,10 +437,24 @@ mod tests {
     #[test]
     fn newer_kernels_run_more_and_the_oldest_all_that_6_1_does() {
         let names = |series| -> BTreeSet<_> {
-            let cases = cases_for(series, PLAIN).into_iter();
+            let cases = cases_for(series, PLAIN, Scale::Test).into_iter();
             cases.map(|case| case.name).collect()
         };
         assert!(names(Series::V6_12).len() > names(Series::V6_1).len());
         assert!(names(Series::V5_10).is_superset(&names(Series::V6_1)));
+    }
+
+    #[test]
+    fn a_soak_has_what_a_test_leaves_out_and_what_it_only_begins() {
+        let names = |series, scale| -> BTreeSet<_> {
+            let boots = boots_for(series, scale).into_iter();
+            boots.flat_map(|boot| boot.cases).collect()
+        };
+        let [test, soak] = Scale::ALL.map(|scale| names(Series::V6_1, scale));
+        assert!(test.contains("linux-flat") && soak.contains("linux-flat"));
+        assert!(!test.contains("linux-x2apic") && soak.contains("linux-x2apic"));
+        assert!(test.contains("no-vm") && !soak.contains("no-vm"));
+        let [test, soak] = Scale::ALL.map(|scale| names(Series::V6_12, scale));
+        assert!(!test.contains("linux-flat") && soak.contains("linux-flat"));
     }
 }

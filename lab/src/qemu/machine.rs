@@ -14,7 +14,8 @@ use super::firmware::{Firmware, READY, READY_PORT};
 use super::monitor::{Monitor, PATIENCE};
 use crate::reap;
 
-const PROGRAM: &str = "qemu-system-x86_64";
+/// The VMM.
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 /// Between two looks at something that takes a while.
 const POLL: Duration = Duration::from_millis(20);
 /// The ring buffer behind [`READY_PORT`].

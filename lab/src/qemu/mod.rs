@@ -9,4 +9,6 @@ mod monitor;
 
 pub use error::QemuError;
 pub use firmware::{Cpu, Firmware, Pin};
+pub(crate) use machine::PROGRAM;
 pub use machine::{Identity, Machine};
+pub(crate) use monitor::Monitor;

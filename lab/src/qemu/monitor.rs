@@ -16,7 +16,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The monitor of one QEMU.
 #[derive(Debug)]
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     name: String,
     input: ChildStdin,
     lines: Receiver<Value>,
@@ -24,7 +24,7 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// Takes the piped streams of `child` and opens the conversation.
-    pub(super) fn open(name: &str, child: &mut Child) -> Result<Self, QemuError> {
+    pub(crate) fn open(name: &str, child: &mut Child) -> Result<Self, QemuError> {
         let unpiped = || QemuError::Process {
             action: "reach",
             name: name.to_owned(),
@@ -51,7 +51,7 @@ impl Monitor {
     }
 
     /// Has QEMU execute `command` and returns what it answers.
-    pub(super) fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QemuError> {
+    pub(crate) fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QemuError> {
         let line = json!({"execute": command, "arguments": arguments}).to_string();
         writeln!(self.input, "{line}")
             .and_then(|()| self.input.flush())

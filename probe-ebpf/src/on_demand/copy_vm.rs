@@ -13,7 +13,7 @@ use probe_common::{
     ABI_VERSION,
     layout::ABSENT,
     regs::{APIC_DFR, APIC_ICR, APIC_ICR2, APIC_ID, APIC_LDR, APIC_SVR},
-    window::{self, UNKNOWN, VmCopy},
+    window::{self, VmCopy},
 };
 
 use crate::{

@@ -65,12 +65,13 @@ impl Access {
         self.hooks.iter().any(|(name, _)| *name == program)
     }
 
-    /// What the kernel's statistics say of each hook's program; all zero while nobody has switched them on.
+    /// What the kernel's statistics say of each hook's program; of those that have not run since somebody switched them on,
+    /// nothing.
     #[must_use]
     pub fn runs(&self) -> Vec<ProgramRuns> {
         let read = |(program, descriptor): &(&'static str, OwnedFd)| {
             let info = syscall::program_info(descriptor.as_fd()).ok()?;
-            Some(ProgramRuns {
+            (info.run_cnt > 0).then_some(ProgramRuns {
                 program,
                 runs: info.run_cnt,
                 time: Duration::from_nanos(info.run_time_ns),

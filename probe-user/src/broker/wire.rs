@@ -79,6 +79,7 @@ pub(super) struct Opened {
     vector_hashing: Option<bool>,
     map_mode_is_enum: bool,
     inhibits: Vec<(u32, String)>,
+    tells_owner: bool,
     /// Names of the hooks' programs, in the order of their descriptors.
     programs: Vec<String>,
 }
@@ -98,6 +99,7 @@ impl Opened {
             vector_hashing: facts.vector_hashing,
             map_mode_is_enum: encoding.map_mode == MapModeKind::Enum,
             inhibits: encoding.inhibits.entries(),
+            tells_owner: encoding.tells_owner,
             programs: handles.hooks.iter().map(|(name, _)| (*name).to_owned()).collect(),
         }
     }
@@ -122,6 +124,7 @@ impl Opened {
                 MapModeKind::Bits
             },
             inhibits: InhibitTable::from_entries(&self.inhibits),
+            tells_owner: self.tells_owner,
         }
     }
 

@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Look {
     /// The host.
     pub(super) engine: Engine,
-    /// Whether KVM's list of VMs held still for long enough to be read to its end.
+    /// Whether KVM's list of VMs held still for long enough to be read to its end, and the kernel side had room for all of
+    /// them.
     pub(super) list_is_whole: bool,
 }
 
@@ -47,7 +48,7 @@ pub(super) fn look_closely(observe: &Observe, subject: &Subject) -> Result<Look>
         Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs)).as_kvm(subject.as_kvm);
     take_in(&mut observer, &mut engine)?;
     engine.check_filter()?;
-    let list_is_whole = observer.backlog() != Backlog::More;
+    let list_is_whole = observer.backlog() != Backlog::More && observer.counts().untracked == 0;
     Ok(Look {
         engine,
         list_is_whole,

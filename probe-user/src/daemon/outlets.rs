@@ -1,7 +1,7 @@
 //! Where events and snapshots go: the journal, the event log, the directory of snapshots, each where it is wanted, behind one
 //! limit of what is told of each VM.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, thread, time::Duration};
 
 use probe_apic::{
     finding::{FindingKey, Severity},
@@ -21,6 +21,10 @@ use crate::{
     engine::output::Output,
     live::Scene,
 };
+
+/// How often, and how far apart, journald is asked to take what waits as the daemon ends.
+const LAST_ATTEMPTS: u32 = 10;
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two snapshots that nobody asked for, in nanoseconds.
 const SNAPSHOT_PAUSE: u64 = 10_000_000_000;
@@ -150,13 +154,27 @@ impl Outlets {
         }
     }
 
-    /// Says all that is left to say; what nobody takes is lost and counted.
-    pub fn finish(&mut self) {
-        let (now, wall) = (clock::now(), WallClock::read());
+    /// The VMs are gone, and what is observed next numbers its own anew: says all that is left to say of them.
+    pub fn forget_vms(&mut self) {
+        let now = clock::now();
         let last = self.limiter.finish(now);
         self.emit(last, now);
+        self.critical.clear();
+        self.snapshot_at = None;
+    }
+
+    /// Says all that is left to say; what nobody takes is lost and counted.
+    pub fn finish(&mut self) {
+        self.forget_vms();
+        let (now, wall) = (clock::now(), WallClock::read());
         if let Some(journal) = &mut self.journal {
-            journal.flush(wall, now);
+            // Within a second, all in all, even of a journald that reads nothing.
+            for _ in 0..LAST_ATTEMPTS {
+                if journal.flush(wall, now) {
+                    break;
+                }
+                thread::sleep(LAST_PAUSE);
+            }
         }
         if let Some(event_log) = &mut self.event_log {
             event_log.tick(wall, now);

@@ -146,6 +146,7 @@ impl Station for Daemon {
     }
 
     fn interrupted(&mut self, scene: &Scene<'_>) {
+        self.outlets.forget_vms();
         self.say(scene);
     }
 

@@ -1,8 +1,8 @@
 //! The stable id of a finding: the same finding of the same VM has the same id in every run and every copy
 //! of ldrscope.
 //!
-//! It is made from the VM's UUID, which outlives reboots and migrations, or else from its process; then the
-//! rule and the slot. It is an identifier, not a checksum: 64 bits of FNV-1a in 16 hex digits.
+//! It is made from the VM's UUID, which outlives reboots and migrations, or else, also where another VM has that UUID
+//! already, from its process; then the rule and the slot. It is an identifier, not a checksum: 64 bits of FNV-1a in 16 hex digits.
 
 use probe_apic::finding::FindingKey;
 
@@ -12,7 +12,7 @@ use super::VmIdentity;
 #[must_use]
 pub fn finding_id(vm: &VmIdentity, key: &FindingKey) -> String {
     let mut hash = Fnv1a::new();
-    match &vm.uuid {
+    match own_uuid(vm) {
         Some(uuid) => hash.field(b"uuid").field(uuid.as_bytes()),
         None => hash
             .field(b"process")
@@ -30,13 +30,17 @@ pub fn finding_id(vm: &VmIdentity, key: &FindingKey) -> String {
 /// Whether both identities give every finding the same id.
 #[must_use]
 pub fn same_ids(one: &VmIdentity, other: &VmIdentity) -> bool {
-    match (&one.uuid, &other.uuid) {
+    match (own_uuid(one), own_uuid(other)) {
         (None, None) => {
             (one.pid, one.start_time, &one.discriminator)
                 == (other.pid, other.start_time, &other.discriminator)
         }
         (one, other) => one == other,
     }
+}
+
+fn own_uuid(vm: &VmIdentity) -> Option<&str> {
+    vm.uuid.as_deref().filter(|_| !vm.twin)
 }
 
 /// 64-bit FNV-1a (draft-eastlake-fnv): its value is fixed by its definition, unlike that of std's hasher.

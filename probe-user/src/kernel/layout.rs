@@ -125,6 +125,8 @@ pub struct Encoding {
     pub map_mode: MapModeKind,
     /// What each bit of `apicv_inhibit_reasons` means.
     pub inhibits: InhibitTable,
+    /// Whether the process that owns a VM's memory is told (`kvm->mm->owner->tgid`).
+    pub tells_owner: bool,
 }
 
 /// One structure's candidates, all asked for every member.
@@ -271,11 +273,13 @@ pub fn resolve(btf: &Btf<'_>, known: Option<&'static KnownBuild>) -> Result<Reso
         route_data: module.route_data,
         ..Layout::UNSET
     };
+    let owner = [layout.kvm_mm, layout.mm_owner, layout.task_tgid];
     Ok(Resolved {
         layout,
         encoding: Encoding {
             map_mode,
             inhibits: InhibitTable::of(btf),
+            tells_owner: !owner.contains(&ABSENT),
         },
         known_build,
     })

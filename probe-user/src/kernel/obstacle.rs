@@ -300,15 +300,18 @@ impl Obstacle {
                  and be one that this ldrscope knows"
             }
             Self::AddressesHidden => {
-                "set `kernel.kptr_restrict` to 0 or 1 and run it as root, or grant CAP_SYSLOG as well"
+                "set `kernel.kptr_restrict` to 0 or 1 and run it as root, or grant CAP_SYSLOG as well; a systemd unit must not \
+                 have ProtectKernelTunables= or ProtectKernelLogs="
             }
             Self::NoObject => "build it with `cargo xtask build`, which embeds them",
             Self::LoadRefused { .. } => {
-                "see the kernel's answer above and `ldrscope doctor`; with `-v` the verifier's log is shown"
+                "see the kernel's answer above and `ldrscope doctor`; with `-v` the verifier's log is shown; a systemd unit's \
+                 SystemCallFilter= must let bpf through"
             }
             Self::AttachFailed { .. } => "see `ldrscope doctor`; another `--hooks` set may do without it",
             Self::CanaryFailed { .. } => {
-                "see that /dev/kvm can be opened and a VM can be made, or do without the proof with `--no-canary`"
+                "see that /dev/kvm can be opened and a VM can be made (group kvm; in a systemd unit DeviceAllow=/dev/kvm rw), or do \
+                 without the proof with `--no-canary`"
             }
             Self::Deaf { .. } => {
                 "run `ldrscope doctor`; if kvm was loaded again a moment ago, start ldrscope again"

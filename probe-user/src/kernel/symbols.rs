@@ -36,9 +36,14 @@ impl Symbols {
     ///
     /// # Errors
     ///
-    /// Where `/proc/kallsyms` cannot be read.
-    pub fn read() -> io::Result<Self> {
-        Self::parse(BufReader::new(File::open(KALLSYMS)?))
+    /// [`Obstacle::AddressesHidden`] where `/proc/kallsyms` is there and may not be read, as in a unit with
+    /// `ProtectKernelTunables=yes`; otherwise what else is wrong with it.
+    pub fn read() -> Result<Self, Obstacle> {
+        let symbols = File::open(KALLSYMS).and_then(|file| Self::parse(BufReader::new(file)));
+        symbols.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Obstacle::AddressesHidden,
+            _ => Obstacle::internal("reading the kernel's list of symbols", error),
+        })
     }
 
     /// Parses kallsyms' format: address, type, name, and a module in brackets.

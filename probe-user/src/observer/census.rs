@@ -14,6 +14,10 @@ const TORN_RETRY_NS: u64 = 2_000_000;
 /// How long a VM that was born may take to appear on KVM's list, in nanoseconds.
 pub(super) const LISTING_GRACE_NS: u64 = 1_000_000_000;
 
+/// How long a VM whose maker is called as ldrscope is may go without a canary's signature, in nanoseconds: a canary gets its
+/// own within milliseconds, on a busy emulated host within a second.
+const HOLDING_NS: u64 = 10_000_000_000;
+
 /// One VM on the host.
 #[derive(Debug)]
 pub(super) struct Resident {
@@ -54,6 +58,11 @@ impl Resident {
             skipped: 0,
             stale_since: Some(at),
         }
+    }
+
+    /// It was held back for so long that it is no canary.
+    pub(super) fn held_long(&self, now: BootTime) -> bool {
+        self.standing == Standing::HeldBack && now.since(self.at) > HOLDING_NS
     }
 }
 
@@ -133,17 +142,22 @@ impl Census {
                 at,
                 ..
             } => Some(at.plus(LISTING_GRACE_NS + 1)),
+            Resident {
+                standing: Standing::HeldBack,
+                at,
+                ..
+            } => Some(at.plus(HOLDING_NS + 1)),
             _ => None,
         };
         self.residents.values().filter_map(retry_at).min()
     }
 
     /// VMs that must be read.
-    pub(super) fn stale(&self) -> Vec<(u64, VmId)> {
+    pub(super) fn stale(&self, now: BootTime) -> Vec<(u64, VmId)> {
         let stale = self
             .residents
             .iter()
-            .filter(|(_, resident)| resident.stale_since.is_some());
+            .filter(|(_, resident)| resident.stale_since.is_some() || resident.held_long(now));
         stale.map(|(&kvm, resident)| (kvm, resident.vm)).collect()
     }
 }

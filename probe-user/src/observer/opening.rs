@@ -105,8 +105,7 @@ pub struct Opened {
 pub fn open(options: &ObserverOptions) -> Result<Opened, Obstacle> {
     let support = KernelSupport::probe();
     preflight::check(&support, options.btf.is_some())?;
-    let symbols =
-        Symbols::read().map_err(|error| Obstacle::internal("reading the kernel's list of symbols", error))?;
+    let symbols = Symbols::read()?;
     let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
     if let Some(build) = resolved.known_build.filter(|_| !options.canary) {
         return Err(Obstacle::Unproven { build: build.name });

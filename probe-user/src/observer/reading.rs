@@ -101,22 +101,7 @@ fn read_once<C: Copies>(copies: &mut C, kvm: u64) -> Result<Option<Reading>, C::
     }))
 }
 
-/// The process that owns a VM's memory; `None` where it is gone, or not known.
-pub(super) fn owner(copy: &VmCopy) -> Option<u32> {
-    (copy.owner_tgid != 0).then_some(copy.owner_tgid)
-}
-
 impl Reading {
-    /// The process that owns the VM's memory; `None` where it is gone, or not known.
-    pub(super) fn owner(&self) -> Option<u32> {
-        owner(&self.copy)
-    }
-
-    /// The thread that created it.
-    pub(super) const fn creator_tid(&self) -> u32 {
-        self.copy.creator_tid
-    }
-
     /// Events of it that the kernel side has left out.
     pub(super) const fn skipped(&self) -> u64 {
         self.copy.skipped

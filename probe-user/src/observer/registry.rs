@@ -7,7 +7,10 @@ use probe_apic::{
     id::{BootTime, VmId},
     observation::{Observation, Origin, VmGone, VmSeen},
 };
-use probe_common::decode::{Decoded, Kind};
+use probe_common::{
+    decode::{Decoded, Kind},
+    window::VmCopy,
+};
 
 use super::{
     Report,
@@ -66,8 +69,13 @@ impl Registry {
     }
 
     /// VMs that must be read, by address.
-    pub(super) fn stale(&self) -> Vec<(u64, VmId)> {
-        self.census.stale()
+    pub(super) fn stale(&self, now: BootTime) -> Vec<(u64, VmId)> {
+        self.census.stale(now)
+    }
+
+    /// The process that owns a VM; see [`owner`].
+    pub(super) fn owner(&self, copy: &VmCopy) -> Option<u32> {
+        owner(copy, &self.encoding)
     }
 
     /// When to read again even if no event comes.
@@ -179,7 +187,7 @@ impl Registry {
             report_end(resident, now, out);
             resident.standing = Standing::Canary;
         }
-        if resident.standing == Standing::HeldBack && reading.vcpus.len() > 1 {
+        if resident.standing == Standing::HeldBack && (reading.vcpus.len() > 1 || resident.held_long(now)) {
             resident.standing = Standing::Reported;
             out.push(seen(resident));
         }
@@ -187,16 +195,15 @@ impl Registry {
             return;
         }
         // A VM that is being torn down loses its name and its owner: what was known of it stays.
-        let owner = reading
-            .owner()
-            .or(resident.owner)
-            .unwrap_or(reading.creator_tid());
+        let owner = owner(&reading.copy, &self.encoding).or(resident.owner);
         let name = reading.debugfs_name();
         let named_now = resident.name.is_empty() && !name.is_empty();
-        if named_now || resident.owner != Some(owner) {
-            if named_now {
-                resident.name = name;
-            }
+        if named_now {
+            resident.name = name;
+        }
+        if let Some(owner) = owner
+            && (named_now || resident.owner != Some(owner))
+        {
             resident.owner = Some(owner);
             out.push(process(resident, owner));
         }
@@ -209,6 +216,16 @@ impl Registry {
             trigger,
             &self.encoding,
         ))));
+    }
+}
+
+/// The process that owns a VM's memory. The thread that created it stands in only where this kernel does not tell the
+/// owner: of a process that is gone, the thread's id may be another's by now.
+fn owner(copy: &VmCopy, encoding: &Encoding) -> Option<u32> {
+    if encoding.tells_owner {
+        (copy.owner_tgid != 0).then_some(copy.owner_tgid)
+    } else {
+        Some(copy.creator_tid)
     }
 }
 

@@ -138,14 +138,14 @@ fn unseen(health: &Health<'_>) -> Vec<String> {
 }
 
 fn in_order(health: &Health<'_>) -> String {
-    let harmless = match (health.notice, health.info) {
-        (0, 0) => "",
-        (0, _) => " (there are findings of severity info)",
-        _ => " (there are findings of severity notice)",
+    let words = match (health.notice, health.info) {
+        (0, 0) => "nothing broken or slow",
+        (0, _) => "no warning, but findings of severity info",
+        _ => "no warning, but findings of severity notice",
     };
     match health.vms {
         0 => "no VM".to_owned(),
-        vms => format!("{}, nothing broken or slow{harmless}", vm_count(vms)),
+        vms => format!("{}, {words}", vm_count(vms)),
     }
 }
 

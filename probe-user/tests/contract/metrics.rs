@@ -30,59 +30,19 @@ use crate::fixture::{MS, SETTLE, UUID, engine, facts, feed, golden, healthy, rea
 const RULES: MapRules = MapRules::Overwrite;
 const MOMENT: BootTime = BootTime(2 * SETTLE);
 
-/// Every metric that the endpoint may show, with its type and labels: the contract.
-const CONTRACT: &[(&str, &str, &[&str])] = &[
-    ("ldrscope_up", "gauge", &[]),
-    ("ldrscope_build_info", "gauge", &["version"]),
-    (
-        "ldrscope_host_info",
-        "gauge",
-        &["kernel", "kvm_vendor", "map_rules", "hooks"],
-    ),
-    ("ldrscope_vms", "gauge", &["confidence"]),
-    ("ldrscope_uncertain_vms", "gauge", &[]),
-    (
-        "ldrscope_vm_info",
-        "gauge",
-        &[
-            "vm_id",
-            "vm",
-            "uuid",
-            "vmm",
-            "pid",
-            "namespace",
-            "workload",
-            "domain",
-        ],
-    ),
-    ("ldrscope_vm_map_mode", "gauge", &["vm_id", "vm", "mode"]),
-    ("ldrscope_findings", "gauge", &["vm_id", "vm", "rule", "severity"]),
-    ("ldrscope_vcpu_ldr", "gauge", &["vm_id", "vm", "vcpu"]),
-    ("ldrscope_vcpu_apic_enabled", "gauge", &["vm_id", "vm", "vcpu"]),
-    ("ldrscope_finding_events_total", "counter", &["event"]),
-    ("ldrscope_recalculations_total", "counter", &[]),
-    ("ldrscope_ldr_writes_total", "counter", &["route"]),
-    ("ldrscope_records_total", "counter", &[]),
-    ("ldrscope_records_dropped_total", "counter", &[]),
-    ("ldrscope_records_undecodable_total", "counter", &[]),
-    ("ldrscope_rescans_total", "counter", &[]),
-    ("ldrscope_vm_reads_total", "counter", &[]),
-    ("ldrscope_attachments_total", "counter", &[]),
-    ("ldrscope_untracked_vms_total", "counter", &[]),
-    ("ldrscope_lines_suppressed_total", "counter", &[]),
-    ("ldrscope_output_errors_total", "counter", &["output"]),
-    ("ldrscope_snapshots_written_total", "counter", &["reason"]),
-    ("ldrscope_program_run_seconds_total", "counter", &["program"]),
-    ("ldrscope_program_runs_total", "counter", &["program"]),
-    ("ldrscope_http_requests_total", "counter", &["code"]),
-    ("ldrscope_http_connections_refused_total", "counter", &[]),
-    ("process_cpu_seconds_total", "counter", &[]),
-    ("process_resident_memory_bytes", "gauge", &[]),
-    ("process_start_time_seconds", "gauge", &[]),
-    ("process_threads", "gauge", &[]),
-    ("process_open_fds", "gauge", &[]),
-    ("process_max_fds", "gauge", &[]),
-];
+/// Every metric that the endpoint may show: name, type, labels, `opt-in`. Alert rules and dashboard are held to it as well.
+const FAMILIES: &str = include_str!("../../../packaging/prometheus/families.txt");
+
+/// Names with types and labels, by name.
+fn families() -> BTreeMap<&'static str, (&'static str, Vec<&'static str>)> {
+    let lines = FAMILIES.lines().filter(|line| !line.starts_with('#'));
+    let family = |line: &'static str| {
+        let mut words = line.split(' ').filter(|word| *word != "opt-in");
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        (name, (kind, words.collect()))
+    };
+    lines.map(family).collect()
+}
 
 /// What does not come from the engine.
 struct Rest {
@@ -184,14 +144,15 @@ fn the_exposition_is_as_it_was_agreed() {
 #[test]
 fn names_types_and_labels_are_those_of_the_contract() {
     let text = rendered(&varied(), &full(), true);
-    let types: Vec<(&str, &str)> = text
+    let types: BTreeMap<&str, &str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .collect();
-    let agreed: Vec<(&str, &str)> = CONTRACT.iter().map(|&(name, kind, _)| (name, kind)).collect();
+    let families = families();
+    let agreed: BTreeMap<&str, &str> = families.iter().map(|(name, (kind, _))| (*name, *kind)).collect();
     assert_eq!(types, agreed);
     for (name, labels) in series(&text) {
-        let (.., agreed) = CONTRACT.iter().find(|(known, ..)| *known == name).unwrap();
+        let (_, agreed) = &families[name.as_str()];
         let labels: Vec<&str> = labels.iter().map(|(label, _)| label.as_str()).collect();
         assert_eq!(labels, *agreed, "{name}");
         assert!(text.contains(&format!("# HELP {name} ")));
@@ -328,7 +289,7 @@ fn hostile_names_and_twins_neither_break_the_text_nor_merge_series() {
     let twin = |number: u32| format!("{UUID}-{number}");
     assert_eq!(
         ids,
-        [UUID, &twin(2), &twin(3), "2-9-b4", "2-9-12\\x0a\"", "3-0-b4"]
+        [UUID, &twin(2), &twin(3), "2-0-b4", "2-0-12\\x0a\"", "3-0-b4"]
     );
     promtool_accepts(&text);
 }

@@ -21,8 +21,13 @@ const PLAIN: u32 = 0o100_644;
 /// The kernel opens it for PID 1's standard streams before anything is mounted.
 const CONSOLE: u32 = 0o020_600;
 
-/// Writes the initramfs of one run and returns its file, to be handed to QEMU by descriptor.
-pub(crate) fn write(kernel: &Kernel, binaries: &Binaries, order: &Order) -> Result<File> {
+/// Writes the initramfs of one run, with the image `guest_kernel` for its guests, and returns its file, to be handed to QEMU by descriptor.
+pub(crate) fn write(
+    kernel: &Kernel,
+    binaries: &Binaries,
+    guest_kernel: Option<&Path>,
+    order: &Order,
+) -> Result<File> {
     let mut image = Image {
         file: tempfile::tempfile().context("cannot make a temporary file")?,
         made: BTreeSet::new(),
@@ -42,6 +47,9 @@ pub(crate) fn write(kernel: &Kernel, binaries: &Binaries, order: &Order) -> Resu
     }
     if let Some((place, file)) = kernel.kvm_beside() {
         image.copy(&file, &place, PLAIN)?;
+    }
+    if let Some(kernel) = guest_kernel {
+        image.copy(kernel, Path::new(order::GUEST_KERNEL), PLAIN)?;
     }
     let order = order.to_json().context("cannot write the order")?;
     image.bytes(Path::new(order::PATH), PLAIN, &order)?;

@@ -56,9 +56,9 @@ pub(crate) struct Arguments {
     /// Seconds that the command may take [default: 600, without limit on a terminal]
     #[arg(long, value_name = "SECS")]
     timeout: Option<NonZeroU32>,
-    /// The command's files: `host` is this machine's root, read-only under an overlay; `tiny` is busybox and
-    /// ldrscope, and the default when counting instructions
-    #[arg(long, value_parser = parse_userland)]
+    /// The command's files: `host` is this machine's root, read-only under an overlay; `systemd` is the same with its
+    /// systemd as PID 1 and its journal; `tiny` is busybox and ldrscope, and the default when counting instructions
+    #[arg(long)]
     userland: Option<Userland>,
     /// Build of KVM: `stock` is the kernel's own; `keep-disabled`, built for 6.1, is that of 2019, which enters
     /// software-disabled APICs into its logical map
@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// A directory of this machine that the command may read and write, as /exchange
     #[arg(long, value_name = "DIR")]
     exchange: Option<PathBuf>,
+    /// Kernel series for Linux guests of the command, whose image it finds as /guest/vmlinuz
+    #[arg(long, value_name = "SERIES")]
+    guest_kernel: Option<Series>,
     /// Leave KVM's modules unloaded
     #[arg(long)]
     no_kvm: bool,
@@ -109,6 +112,8 @@ pub(crate) struct Host {
     pub(crate) exchange: Option<PathBuf>,
     /// Whether KVM is loaded, and how.
     pub(crate) kvm: Kvm,
+    /// The image of the kernel that its Linux guests boot.
+    pub(crate) guest_kernel: Option<PathBuf>,
     /// More words for the kernel's command line.
     pub(crate) kernel_arguments: String,
 }
@@ -138,6 +143,7 @@ impl Host {
             kvm: Kvm::Loaded {
                 amd_parameters: String::new(),
             },
+            guest_kernel: None,
             kernel_arguments: String::new(),
         }
     }
@@ -173,8 +179,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Input::Inherited
     };
     let kvm = arguments.kvm;
-    let (host, argv) = host_and_command(arguments);
+    let guest_kernel = arguments.guest_kernel;
+    let (mut host, argv) = host_and_command(arguments);
     setup::lab()?;
+    if let Some(series) = guest_kernel {
+        host.guest_kernel = Some(kernels::ensure(series)?.image());
+    }
     let kernel = kernels::with_kvm(kernels::ensure(host.series)?, kvm)?;
     progress::note(format_args!("booting kernel {kernel}"));
     let session = Session {
@@ -215,6 +225,7 @@ fn host_and_command(arguments: Arguments) -> (Host, Vec<String>) {
         userland: arguments.userland.unwrap_or(default),
         exchange: arguments.exchange,
         kvm,
+        guest_kernel: None,
         kernel_arguments: arguments.kernel_args,
     };
     let argv = if arguments.shell {
@@ -233,13 +244,5 @@ fn working_directory() -> Result<String> {
             "the working directory {} is not UTF-8; change to one that is",
             odd.display()
         ),
-    }
-}
-
-fn parse_userland(word: &str) -> Result<Userland, &'static str> {
-    match word {
-        "host" => Ok(Userland::Host),
-        "tiny" => Ok(Userland::Tiny),
-        _ => Err("the userlands are `host` and `tiny`"),
     }
 }

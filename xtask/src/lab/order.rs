@@ -51,6 +51,7 @@ impl Session {
             environment: self.environment(),
             userland: self.host.userland,
             exchange: self.host.exchange.is_some(),
+            guest_kernel: self.host.guest_kernel.is_some(),
             transport_modules: modules(self.kernel.transport_modules()),
             kvm_modules,
             terminal: (input == Input::Terminal).then(terminal::size),
@@ -66,7 +67,9 @@ impl Session {
             .collect();
         let path = match self.host.userland {
             Userland::Tiny => "/bin".to_owned(),
-            Userland::Host => format!("{}:{SYSTEM_PATH}", self.binaries.directory().display()),
+            Userland::Host | Userland::Systemd => {
+                format!("{}:{SYSTEM_PATH}", self.binaries.directory().display())
+            }
         };
         environment.insert("PATH".to_owned(), path);
         environment.insert("HOME".to_owned(), "/root".to_owned());

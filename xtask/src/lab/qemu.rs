@@ -20,7 +20,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use lab_protocol::{
-    Userland,
     order::{EXCHANGE_TAG, HOST_ROOT_TAG},
     port,
 };
@@ -176,7 +175,7 @@ impl CommandLine {
             .arg(kernel.image())
             .arg("-append")
             .arg(kernel_arguments.trim_end());
-        if host.userland == Userland::Host {
+        if host.userland.is_outer() {
             share(
                 &mut command,
                 HOST_ROOT_TAG,

@@ -79,7 +79,12 @@ impl Session {
     pub(crate) fn run(&self, input: Input, channels: Channels) -> Result<u8, LabError> {
         let prepare = || -> Result<_> {
             let order = self.order(input);
-            let initramfs = image::write(&self.kernel, &self.binaries, &order)?;
+            let initramfs = image::write(
+                &self.kernel,
+                &self.binaries,
+                self.host.guest_kernel.as_deref(),
+                &order,
+            )?;
             let directory = paths::target().join("lab");
             let (log, file) = Log::create(&directory, self.kernel.series().name())?;
             let (qemu, ports) = Qemu::start(&self.host, &self.kernel, &initramfs, input == Input::Terminal)?;

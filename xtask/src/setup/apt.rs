@@ -1,6 +1,11 @@
 //! Installs what is missing, on Debian and its kin as root; elsewhere says what to install.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -41,14 +46,64 @@ pub(crate) fn install(missing: &[&Need]) -> Result<()> {
     if let Err(error) = tool::quiet(apt_get().arg("update")) {
         progress::note(format_args!("apt-get update had trouble, going on: {error:#}"));
     }
+    let services = Services::keep_down();
     tool::quiet(apt_get().args(["install", "-y", "--no-install-recommends"]).args(&packages)).map_err(|error| {
         not_ready(format!(
             "{error:#}\nInstall them by hand ({command}). Where the distribution has no rustc-web, a rustup nightly \
              does as well: rustup toolchain install nightly --component rust-src,clippy"
         ))
     })?;
+    drop(services);
+    for service in missing.iter().filter_map(|need| need.service) {
+        // Its package has arranged for it to start with the machine.
+        if let Err(error) = tool::quiet(tool::command("systemctl").args(["disable", service])) {
+            progress::note(format_args!("{service} may start with this machine: {error:#}"));
+        }
+    }
     step.done("installed");
     Ok(())
+}
+
+/// While it lives, no package starts a service: what is installed is wanted for its files. This is Debian's own way to say so
+/// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`).
+struct Services {
+    /// Whether the policy is ours to take back.
+    ours: bool,
+}
+
+impl Services {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+    /// 101: the action is forbidden.
+    const FORBID: &str = "#!/bin/sh\nexit 101\n";
+
+    /// An administrator's own policy stays, and so may start what it allows.
+    fn keep_down() -> Self {
+        let mut new = fs::OpenOptions::new();
+        let written = new
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(Self::POLICY)
+            .and_then(|mut file| file.write_all(Self::FORBID.as_bytes()));
+        match written {
+            Ok(()) => Self { ours: true },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self { ours: false },
+            Err(error) => {
+                progress::note(format_args!("services may start: {}: {error}", Self::POLICY));
+                Self { ours: false }
+            }
+        }
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if self.ours
+            && let Err(error) = fs::remove_file(Self::POLICY)
+        {
+            progress::note(format_args!("remove {} by hand: {error}", Self::POLICY));
+        }
+    }
 }
 
 fn apt_get() -> Command {

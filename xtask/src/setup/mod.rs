@@ -87,7 +87,7 @@ pub(crate) fn fuzz() -> Result<()> {
     provide(need::FUZZ)
 }
 
-/// What testing needs of all that ships beside the binary.
+/// What testing needs of all that ships beside the binary, and the lab's cases of the programs that run with it.
 pub(crate) fn shipped() -> Result<()> {
     provide(need::SHIPPED)
 }

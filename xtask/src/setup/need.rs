@@ -14,6 +14,8 @@ pub(crate) struct Need {
     pub(crate) what: &'static str,
     /// The Debian package that has it.
     pub(crate) package: &'static str,
+    /// A service of that package, which nobody here wants to run.
+    pub(crate) service: Option<&'static str>,
     probe: Probe,
 }
 
@@ -29,6 +31,7 @@ const fn program(name: &'static str, package: &'static str) -> Need {
     Need {
         what: name,
         package,
+        service: None,
         probe: Probe::Program(name),
     }
 }
@@ -37,6 +40,7 @@ const fn file(what: &'static str, package: &'static str, places: &'static [&'sta
     Need {
         what,
         package,
+        service: None,
         probe: Probe::File(places),
     }
 }
@@ -46,6 +50,7 @@ const QEMU: Need = program("qemu-system-x86_64", "qemu-system-x86");
 const BUSYBOX: Need = Need {
     what: "a static busybox",
     package: "busybox-static",
+    service: None,
     probe: Probe::StaticBusybox,
 };
 const MODPROBE: Need = program("modprobe", "kmod");
@@ -98,7 +103,10 @@ const LIBZSTD: Need = file("the zstd library", "libzstd-dev", &["/usr/include/zs
 const ZLIB: Need = file("the zlib library", "zlib1g-dev", &["/usr/include/zlib.h"]);
 
 /// promtool is in no package of its own.
-const PROMTOOL: Need = program("promtool", "prometheus");
+const PROMTOOL: Need = Need {
+    service: Some("prometheus.service"),
+    ..program("promtool", "prometheus")
+};
 const SYSTEMD: Need = program("systemd-analyze", "systemd");
 
 /// To boot the lab.
@@ -117,7 +125,7 @@ pub(crate) const BPF_LINKER: &[Need] = &[C_COMPILER, CXX_COMPILER, LLVM, POLLY, 
 pub(crate) const FUZZ: &[Need] = &[C_COMPILER, CXX_COMPILER];
 /// To list the tree's own files, which the tidy check reads.
 pub(crate) const LINTS: &[Need] = &[GIT];
-/// To hold what ships to the programs that will read it.
+/// To hold what ships to the programs that will read it, and to run it beside them in the lab.
 pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
 pub(crate) const ALL: &[Need] = &[

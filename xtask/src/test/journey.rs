@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use lab_protocol::{Boot, Journey};
+use lab_protocol::{Boot, Journey, Scale};
 
 use super::suite::{self, CaseEnd, Suite};
 use crate::{build::Binaries, kernels::Kernel, paths, progress, tool};
@@ -75,6 +75,7 @@ impl Route {
                         title: title.clone(),
                         kernel,
                         boot,
+                        scale: Scale::Test,
                         exchange: Some(directory.clone()),
                     };
                     ends.extend(suite.run(binaries));

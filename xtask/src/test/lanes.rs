@@ -13,15 +13,15 @@ use super::suite::CaseEnd;
 const LANES: usize = 2;
 
 /// Something that keeps one lane busy.
-pub(super) struct Task<'a> {
+pub(crate) struct Task<'a> {
     /// About how long it takes, in whatever unit all tasks share.
-    pub(super) weight: usize,
+    pub(crate) weight: usize,
     /// Runs it and returns what became of its cases.
-    pub(super) run: Box<dyn FnOnce() -> Vec<CaseEnd> + Send + 'a>,
+    pub(crate) run: Box<dyn FnOnce() -> Vec<CaseEnd> + Send + 'a>,
 }
 
 /// Runs `tasks`, [`LANES`] at a time; their ends come in the order of `tasks`.
-pub(super) fn run(tasks: Vec<Task<'_>>) -> Vec<CaseEnd> {
+pub(crate) fn run(tasks: Vec<Task<'_>>) -> Vec<CaseEnd> {
     let lanes = thread::available_parallelism().map_or(1, usize::from).min(LANES);
     let mut tasks: Vec<_> = tasks.into_iter().enumerate().collect();
     // Long ones first, so that no lane is left alone with one at the end.

@@ -6,14 +6,15 @@
 //! the end counts every check, unit test and case.
 
 mod journey;
-mod lanes;
+pub(crate) mod lanes;
 mod shipped;
-mod suite;
+pub(crate) mod suite;
 mod unit;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
+use lab_protocol::Scale;
 
 use self::{lanes::Task, suite::Suite};
 use crate::{
@@ -102,14 +103,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn tasks<'a>(kernels: &'a [Kernel], binaries: &'a Binaries, tally: &mut Tally) -> Vec<Task<'a>> {
     let mut tasks = Vec::new();
     for kernel in kernels {
-        match suite::boots(kernel.series(), binaries) {
-            Ok(boots) => tasks.extend(boots.into_iter().map(|boot| {
-                let suite = Suite::alone(kernel.clone(), boot);
-                Task {
-                    weight: suite::weight_of(&suite.boot),
-                    run: Box::new(move || suite.run(binaries)),
-                }
-            })),
+        match suite::boots(kernel.series(), Scale::Test, binaries) {
+            Ok(boots) => tasks.extend(
+                boots
+                    .into_iter()
+                    .map(|boot| Suite::alone(kernel.clone(), boot, Scale::Test).task(binaries)),
+            ),
             Err(error) => {
                 tally.failed(
                     format!("{} suite", kernel.series()),

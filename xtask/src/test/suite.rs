@@ -14,7 +14,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lab_protocol::{Boot, CaseLine, Verdict, boot::PLAIN};
+use lab_protocol::{Boot, CaseLine, Scale, Verdict, boot::PLAIN};
+
+use super::lanes::Task;
 
 use crate::{
     build::Binaries,
@@ -23,18 +25,23 @@ use crate::{
     paths, progress, tool,
 };
 
-/// A suite boots once and takes one to three minutes on a free machine.
-const LIMIT: Duration = Duration::from_secs(900);
+/// A suite boots once, and takes one to three minutes on a free machine where it does not soak.
+const fn limit_at(scale: Scale) -> Duration {
+    match scale {
+        Scale::Test => Duration::from_secs(900),
+        Scale::Soak => Duration::from_secs(4 * 3600),
+    }
+}
 
 /// A case's end as the account has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CaseEnd {
+pub(crate) struct CaseEnd {
     /// Kernel series, boot unless it is the plain one, and case.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Why it counts as failed, if it does.
-    pub(super) failure: Option<String>,
+    pub(crate) failure: Option<String>,
     /// Wall time.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// What was seen of one case.
@@ -54,20 +61,22 @@ struct Account {
 
 /// One boot and its cases.
 #[derive(Debug)]
-pub(super) struct Suite {
+pub(crate) struct Suite {
     /// What the account calls it.
-    pub(super) title: String,
+    pub(crate) title: String,
     /// Its kernel.
-    pub(super) kernel: Kernel,
+    pub(crate) kernel: Kernel,
     /// Its machine and its cases.
-    pub(super) boot: Boot,
+    pub(crate) boot: Boot,
+    /// How much they try.
+    pub(crate) scale: Scale,
     /// The directory that it shares with other boots.
-    pub(super) exchange: Option<PathBuf>,
+    pub(crate) exchange: Option<PathBuf>,
 }
 
 impl Suite {
     /// A boot that needs no other.
-    pub(super) fn alone(kernel: Kernel, boot: Boot) -> Self {
+    pub(crate) fn alone(kernel: Kernel, boot: Boot, scale: Scale) -> Self {
         let series = kernel.series();
         let title = if boot.name == PLAIN {
             series.to_string()
@@ -78,12 +87,21 @@ impl Suite {
             title,
             kernel,
             boot,
+            scale,
             exchange: None,
         }
     }
 
+    /// The suite as something for a lane.
+    pub(crate) fn task(self, binaries: &Binaries) -> Task<'_> {
+        Task {
+            weight: weight_of(&self.boot),
+            run: Box::new(move || self.run(binaries)),
+        }
+    }
+
     /// Boots and runs the cases.
-    pub(super) fn run(self, binaries: &Binaries) -> Vec<CaseEnd> {
+    pub(crate) fn run(self, binaries: &Binaries) -> Vec<CaseEnd> {
         let Self { title, boot, .. } = &self;
         let began = Instant::now();
         let step = progress::step(
@@ -117,7 +135,7 @@ impl Suite {
     }
 
     /// The machine that the boot asks for.
-    fn host(&self) -> Host {
+    fn host(&self) -> Result<Host> {
         let kvm = if self.boot.kvm_loaded {
             Kvm::Loaded {
                 amd_parameters: self.boot.kvm_amd_parameters.clone(),
@@ -125,14 +143,19 @@ impl Suite {
         } else {
             Kvm::Unloaded
         };
-        Host {
+        let guest_kernel = match &self.boot.guest_kernel {
+            Some(series) => Some(kernels::ensure(series.parse()?)?.image()),
+            None => None,
+        };
+        Ok(Host {
             cpus: self.boot.cpus,
             userland: self.boot.userland,
             exchange: self.exchange.clone(),
             kvm,
+            guest_kernel,
             kernel_arguments: self.boot.kernel_arguments.clone(),
             ..Host::plain(self.kernel.series())
-        }
+        })
     }
 
     /// What was seen, and why the suite as a whole failed, if it did.
@@ -155,14 +178,16 @@ impl Suite {
         let kernel = kernels::with_kvm(self.kernel.clone(), self.boot.kvm_build)?;
         let series = kernel.series().name();
         let session = Session {
-            host: self.host(),
+            host: self.host()?,
             kernel,
             binaries: binaries.clone(),
             argv: ["lab-case", "suite", "--kernel", series, "--boot", &self.boot.name]
+                .into_iter()
+                .chain(["--scale", self.scale.name()])
                 .map(str::to_owned)
-                .to_vec(),
+                .collect(),
             directory: "/".to_owned(),
-            timeout: Some(LIMIT),
+            timeout: Some(limit_at(self.scale)),
         };
         let result = session.run(Input::Empty, channels);
         let account = account.take();
@@ -188,21 +213,31 @@ impl Suite {
 }
 
 /// About how long a boot takes, in cases.
-pub(super) fn weight_of(boot: &Boot) -> usize {
+pub(crate) fn weight_of(boot: &Boot) -> usize {
     const ALONE: usize = 10;
-    ALONE + boot.cases.len()
+    const WITH_LINUX_GUESTS: usize = 40;
+    let guests = if boot.guest_kernel.is_some() {
+        WITH_LINUX_GUESTS
+    } else {
+        0
+    };
+    ALONE + guests + boot.cases.len()
 }
 
-/// The boots that `series` must run, by the binary that runs their cases.
-pub(super) fn boots(series: Series, binaries: &Binaries) -> Result<Vec<Boot>> {
+/// The boots that `series` must run at `scale`, by the binary that runs their cases.
+pub(crate) fn boots(series: Series, scale: Scale, binaries: &Binaries) -> Result<Vec<Boot>> {
     let mut list = Command::new(&binaries.lab_case);
-    let text = tool::capture(list.args(["list", "--kernel", series.name()]))?;
+    let text = tool::capture(list.args(["list", "--kernel", series.name(), "--scale", scale.name()]))?;
     let boots = text
         .lines()
         .map(Boot::from_line)
         .collect::<Result<Vec<_>, _>>()
         .context("lab-case lists its cases in an unknown form")?;
-    ensure!(!boots.is_empty(), "lab-case lists no case for kernel {series}");
+    // A kernel may have nothing to soak, but is not in the matrix to be tried with nothing.
+    ensure!(
+        scale == Scale::Soak || !boots.is_empty(),
+        "lab-case lists no case for kernel {series}"
+    );
     Ok(boots)
 }
 

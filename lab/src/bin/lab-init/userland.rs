@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use lab_protocol::{
     Userland,
-    order::{EXCHANGE, EXCHANGE_TAG, HOST_ROOT_TAG},
+    order::{EXCHANGE, EXCHANGE_TAG, GUEST_KERNEL, HOST_ROOT_TAG},
 };
 use rustix::{
     mount::{MountFlags, mount_bind, mount_move},
@@ -28,7 +28,8 @@ const DESCRIPTORS: u64 = 65_536;
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Makes `userland` the root that the command will see, with every file system of a KVM host.
-pub(crate) fn enter(userland: Userland) -> Result<()> {
+/// Where the initramfs has a kernel for guests, that is seen too.
+pub(crate) fn enter(userland: Userland, guest_kernel: bool) -> Result<()> {
     sethostname(b"lab").context("cannot set the host name")?;
     match userland {
         Userland::Tiny => {
@@ -38,7 +39,8 @@ pub(crate) fn enter(userland: Userland) -> Result<()> {
             busybox(&["--install", "-s", "/bin"])?;
             mounts::host(Path::new("/"))
         }
-        Userland::Host => enter_host_root(),
+        // systemd's root stands like any other; making it PID 1 is the last step, and `systemd`'s.
+        Userland::Host | Userland::Systemd => enter_host_root(guest_kernel),
     }
 }
 
@@ -80,7 +82,7 @@ pub(crate) fn bring_up_loopback() -> Result<()> {
     busybox(&["ifconfig", "lo", "127.0.0.1", "netmask", "255.0.0.0", "up"])
 }
 
-fn enter_host_root() -> Result<()> {
+fn enter_host_root(guest_kernel: bool) -> Result<()> {
     let (lower, memory, root) = (Path::new("/outer"), Path::new("/changes"), Path::new("/host"));
     // cache=loose: the outer tree is read-only here and taken as still for the lab's few minutes.
     let options = "trans=virtio,version=9p2000.L,msize=524288,cache=loose";
@@ -93,6 +95,9 @@ fn enter_host_root() -> Result<()> {
     mounts::one("overlay", root, "overlay", MountFlags::empty(), layers)?;
     mounts::host(root)?;
     offer_modules(root)?;
+    if guest_kernel {
+        offer_guest_kernel(root)?;
+    }
     env::set_current_dir(root).context("cannot enter the host's root")?;
     mount_move(".", "/").context("cannot make the host's root the root")?;
     chroot(".").context("cannot change root")?;
@@ -106,6 +111,15 @@ fn offer_modules(root: &Path) -> Result<()> {
     let seen = root.join("lib/modules").join(&release);
     fs::create_dir_all(&seen).with_context(|| format!("cannot create {}", seen.display()))?;
     mount_bind(&own, &seen).with_context(|| format!("cannot show {} to the host's root", own.display()))
+}
+
+fn offer_guest_kernel(root: &Path) -> Result<()> {
+    let own = Path::new(GUEST_KERNEL)
+        .parent()
+        .context("the guests' kernel has no directory")?;
+    let seen = root.join(own.strip_prefix("/").unwrap_or(own));
+    fs::create_dir_all(&seen).with_context(|| format!("cannot create {}", seen.display()))?;
+    mount_bind(own, &seen).with_context(|| format!("cannot show {} to the host's root", own.display()))
 }
 
 fn busybox(arguments: &[&str]) -> Result<()> {

@@ -1,3 +1,5 @@
+//! Which checks complain of which host.
+
 use super::*;
 use crate::{
     kernel::support::Capabilities,

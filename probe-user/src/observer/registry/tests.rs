@@ -80,6 +80,7 @@ fn registry() -> (Registry, Vec<Report>) {
         Registry::new(Encoding {
             map_mode: MapModeKind::Enum,
             inhibits: InhibitTable::default(),
+            tells_owner: true,
         }),
         Vec::new(),
     )
@@ -90,13 +91,13 @@ fn a_vm_is_reported_before_anything_about_it() {
     let (mut vms, mut out) = registry();
     vms.take_event(&event(A, Kind::VmBorn, "qemu"), &mut out);
     vms.take_event(&event(A, Kind::Entered(EnteredRoute::Reset), "qemu"), &mut out);
-    assert_eq!(vms.stale(), [(KVM, A)]);
+    assert_eq!(vms.stale(BootTime(2000)), [(KVM, A)]);
     vms.take_reading(KVM, A, reading(A, 1), BootTime(2000), &mut out);
     assert_eq!(
         words(&mut out),
         ["seen", "process", "touched", "process", "sample"]
     );
-    assert!(vms.stale().is_empty());
+    assert!(vms.stale(BootTime(2000)).is_empty());
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn after_a_loss_every_reported_vm_is_doubted_and_read() {
     out.clear();
     vms.doubt_all(BootTime(3000));
     assert!(vms.needs_scan());
-    assert_eq!(vms.stale(), [(KVM, A)]);
+    assert_eq!(vms.stale(BootTime(2000)), [(KVM, A)]);
 }
 
 #[test]

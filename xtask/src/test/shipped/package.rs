@@ -1,5 +1,5 @@
 //! The `.deb` on a host: a lab boot in which dpkg installs, upgrades, removes and purges it over this machine's own files,
-//! whose changes are thrown away.
+//! whose changes are thrown away, and systemd runs what it installs.
 
 use std::{
     fs::{self, File},
@@ -60,7 +60,7 @@ fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<()> {
     let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let session = Session {
         host: Host {
-            userland: Userland::Host,
+            userland: Userland::Systemd,
             exchange: Some(exchange.path().to_owned()),
             ..Host::plain(kernel.series())
         },
