@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{ONE_SECOND, both_end, load, mostly_within, note, nothing_left_attached, scaled, shell, signal};
+use super::{ONE_SECOND, both_end, load, mostly_within, note, nothing_left_attached, shell, signal};
 use crate::cases::refusal::colliding;
 use crate::cases::{Bench, CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind};
@@ -44,10 +44,10 @@ pub(in crate::cases) fn unprivileged(_: &Context, bench: &mut Bench) -> CaseResu
 }
 
 /// Either process is killed: the other ends with it, nothing stays attached, and the port is free for the next one.
-pub(in crate::cases) fn killed(_: &Context, bench: &mut Bench) -> CaseResult {
+pub(in crate::cases) fn killed(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let before = Attached::settled()?;
-    for number in 0..scaled(2, 20) {
+    for number in 0..context.scaled(2, 20) {
         let mut daemon = Daemon::ready(PORT, &[])?;
         let both = [daemon.broker_pid(), daemon.daemon_pid()?];
         signal(both[number as usize % 2], Signal::KILL)?;
@@ -94,11 +94,11 @@ pub(in crate::cases) fn memory(_: &Context, bench: &mut Bench) -> CaseResult {
 }
 
 /// kvm goes and comes back: down and up again, in the metrics, within two seconds each.
-pub(in crate::cases) fn reload(_: &Context, bench: &mut Bench) -> CaseResult {
+pub(in crate::cases) fn reload(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let mut daemon = Daemon::ready(PORT, &[])?;
     let (mut down, mut up) = (Vec::new(), Vec::new());
-    for round in 1..=scaled(2, 20) {
+    for round in 1..=context.scaled(2, 20) {
         shell("rmmod kvm_amd && rmmod kvm")?;
         let start = Instant::now();
         daemon.wait_until("it is down", PATIENCE, |metrics| {

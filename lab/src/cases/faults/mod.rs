@@ -18,9 +18,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lab_protocol::Scale;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{CaseError, CaseResult, require};
+use super::{CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind, Load, LoadProcess};
 use crate::outside::attached::Attached;
 use crate::outside::process::{Footprint, lives};
@@ -32,10 +33,14 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 /// What memory may grow by, whatever guests do, in KiB.
 const GROWTH_KIB: u64 = 1024;
 
-/// How often, or how long, in a test; and in a soak.
-const fn scaled(test: u32, soak: u32) -> u32 {
-    const SOAK: bool = false;
-    if SOAK { soak } else { test }
+impl Context {
+    /// How often, or how long, in a test; and in a soak.
+    const fn scaled(&self, test: u32, soak: u32) -> u32 {
+        match self.scale {
+            Scale::Test => test,
+            Scale::Soak => soak,
+        }
+    }
 }
 
 /// Starts a load of `kind`.
