@@ -190,16 +190,32 @@ const TABLE: &[Entry] = &[
     Entry::once("kvm-not-loaded", refusal::kvm_not_loaded).on(&[&WITHOUT_KVM]),
     Entry::once("lockdown", refusal::lockdown).on(&[&LOCKED_DOWN]),
     // What must be survived.
-    Entry::both("overflow", faults::overflow::stopped_reader).on(&[&HARASSED]),
-    Entry::once("storm", faults::storm::all_vcpus).on(&[&HARASSED, &TWO_CPUS]),
-    Entry::once("flapping", faults::storm::flapping).on(&[&HARASSED]),
-    Entry::once("restore-storm", faults::storm::restores).on(&[&HARASSED, &TWO_CPUS]),
-    Entry::once("churn-4", faults::churn::small).on(&[&HARASSED]),
-    Entry::once("churn-64", faults::churn::large).on(&[&HARASSED]),
+    Entry::both("overflow", faults::overflow::stopped_reader)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("storm", faults::storm::all_vcpus)
+        .more_in_soak()
+        .on(&[&HARASSED, &TWO_CPUS]),
+    Entry::once("flapping", faults::storm::flapping)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("restore-storm", faults::storm::restores)
+        .more_in_soak()
+        .on(&[&HARASSED, &TWO_CPUS]),
+    Entry::once("churn-4", faults::churn::small)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("churn-64", faults::churn::large)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("vcpu-parked", faults::vcpus::parked).on(&[&HARASSED]),
     Entry::once("guest-panic", faults::vcpus::panicked).on(&[&HARASSED]),
-    Entry::once("vmm-killed", faults::killed::vmm).on(&[&HARASSED]),
-    Entry::once("ldrscope-killed", faults::killed::ldrscope).on(&[&HARASSED]),
+    Entry::once("vmm-killed", faults::killed::vmm)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("ldrscope-killed", faults::killed::ldrscope)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("one-of-two-killed", faults::killed::one_of_two).on(&[&HARASSED]),
     Entry::once("ends-in-order", faults::ends::in_order).on(&[&HARASSED]),
     Entry::once("disk-full", faults::ends::disk_full).on(&[&HARASSED]),
@@ -207,21 +223,37 @@ const TABLE: &[Entry] = &[
     Entry::once("out-of-memory", faults::ends::out_of_memory).on(&[&HARASSED]),
     Entry::once("locked-memory", faults::ends::locked_memory).only_on(Series::V5_10),
     Entry::once("hostile-names", faults::names::hostile).on(&[&HARASSED]),
-    Entry::once("pid-reuse", faults::names::reused_pids).on(&[&HARASSED]),
+    Entry::once("pid-reuse", faults::names::reused_pids)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("clock-steps", faults::host::clock_steps).on(&[&HARASSED]),
     Entry::once("freeze", faults::host::freeze).on(&[&HARASSED]),
     Entry::once("cpu-off-and-on", faults::host::cpu_off_and_on).on(&[&TWO_CPUS]),
-    Entry::once("kvm-reload", faults::reload::again).on(&[&HARASSED]),
+    Entry::once("kvm-reload", faults::reload::again)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("daemon-unprivileged", faults::daemon::unprivileged).on(&[&HARASSED]),
-    Entry::once("daemon-killed", faults::daemon::killed).on(&[&HARASSED]),
+    Entry::once("daemon-killed", faults::daemon::killed)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("daemon-port-taken", faults::daemon::port_taken).on(&[&HARASSED]),
     Entry::once("daemon-memory", faults::daemon::memory).on(&[&HARASSED]),
-    Entry::once("daemon-reload", faults::daemon::reload).on(&[&HARASSED]),
-    Entry::once("daemon-besieged", faults::flood::besieged).on(&[&HARASSED]),
-    Entry::once("daemon-rate-limit", faults::outputs::rate_limited).on(&[&HARASSED]),
+    Entry::once("daemon-reload", faults::daemon::reload)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("daemon-besieged", faults::flood::besieged)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("daemon-rate-limit", faults::outputs::rate_limited)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("daemon-disk-full", faults::outputs::disk_full).on(&[&HARASSED]),
-    Entry::once("daemon-rotation", faults::outputs::rotated).on(&[&HARASSED]),
-    Entry::once("daemon-snapshots", faults::outputs::snapshots).on(&[&HARASSED]),
+    Entry::once("daemon-rotation", faults::outputs::rotated)
+        .more_in_soak()
+        .on(&[&HARASSED]),
+    Entry::once("daemon-snapshots", faults::outputs::snapshots)
+        .more_in_soak()
+        .on(&[&HARASSED]),
     Entry::once("kvm-changed", faults::reload::another_build).on(&[&KVM_OF_2019]),
     Entry::once("journal-reads-back", fleet::journal_reads_back).on(&[&SYSTEMD]),
     Entry::once("prometheus-fires", fleet::prometheus_fires).on(&[&SYSTEMD]),

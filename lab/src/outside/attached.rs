@@ -81,6 +81,22 @@ impl Attached {
     }
 }
 
+/// How often the kernel left out a run of a BPF program that the process `pid` holds, because another one, or a look-up in
+/// a map, was under way on that CPU (`recursion_misses` in its descriptors' fdinfo).
+pub fn missed_runs(pid: u32) -> io::Result<u64> {
+    let mut missed = 0;
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        let text = fs::read_to_string(descriptor?.path()).unwrap_or_default();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:"));
+        missed += line
+            .and_then(|number| number.trim().parse::<u64>().ok())
+            .unwrap_or_default();
+    }
+    Ok(missed)
+}
+
 /// The start of `union bpf_attr` for these commands: `start_id`, `next_id`, `open_flags`.
 #[repr(C)]
 struct NextId {

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ONE_SECOND, footprint, has_not_grown, load, note, scaled};
+use super::{ONE_SECOND, footprint, has_not_grown, load, note};
 use crate::cases::{Bench, CaseResult, Context};
 use crate::contract::EventKind;
 use crate::load::{End, Kind};
 use crate::tool::{Standing, Watch, snapshot};
 
 pub(in crate::cases) fn small(context: &Context, bench: &mut Bench) -> CaseResult {
-    churn(context, bench, scaled(100, 1000), 4)
+    churn(context, bench, context.scaled(100, 1000), 4)
 }
 
 pub(in crate::cases) fn large(context: &Context, bench: &mut Bench) -> CaseResult {
-    churn(context, bench, scaled(10, 200), 64)
+    churn(context, bench, context.scaled(10, 200), 64)
 }
 
 fn churn(context: &Context, bench: &mut Bench, vms: u32, vcpus: u32) -> CaseResult {

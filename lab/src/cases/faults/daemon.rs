@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{ONE_SECOND, load, mostly_within, note, nothing_left_attached, scaled, shell, signal};
+use super::{ONE_SECOND, both_end, load, mostly_within, note, nothing_left_attached, shell, signal};
 use crate::cases::refusal::colliding;
 use crate::cases::{Bench, CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind};
 use crate::outside::attached::Attached;
-use crate::outside::process::{Footprint, lives};
+use crate::outside::process::Footprint;
 use crate::tool::{Daemon, Exposition, PATIENCE};
 
 const PORT: u16 = 9761;
@@ -44,21 +44,15 @@ pub(in crate::cases) fn unprivileged(_: &Context, bench: &mut Bench) -> CaseResu
 }
 
 /// Either process is killed: the other ends with it, nothing stays attached, and the port is free for the next one.
-pub(in crate::cases) fn killed(_: &Context, bench: &mut Bench) -> CaseResult {
+pub(in crate::cases) fn killed(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let before = Attached::settled()?;
-    for number in 0..scaled(2, 20) {
+    for number in 0..context.scaled(2, 20) {
         let mut daemon = Daemon::ready(PORT, &[])?;
         let both = [daemon.broker_pid(), daemon.daemon_pid()?];
         signal(both[number as usize % 2], Signal::KILL)?;
         daemon.wait_for_exit()?;
-        let deadline = Instant::now() + ONE_SECOND;
-        while both.into_iter().any(lives) {
-            require(Instant::now() < deadline, || {
-                format!("one of {both:?} outlived the other by a second")
-            })?;
-            thread::sleep(Duration::from_millis(10));
-        }
+        both_end(both)?;
         nothing_left_attached(before)?;
     }
     Ok(())
@@ -100,11 +94,11 @@ pub(in crate::cases) fn memory(_: &Context, bench: &mut Bench) -> CaseResult {
 }
 
 /// kvm goes and comes back: down and up again, in the metrics, within two seconds each.
-pub(in crate::cases) fn reload(_: &Context, bench: &mut Bench) -> CaseResult {
+pub(in crate::cases) fn reload(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let mut daemon = Daemon::ready(PORT, &[])?;
     let (mut down, mut up) = (Vec::new(), Vec::new());
-    for round in 1..=scaled(2, 20) {
+    for round in 1..=context.scaled(2, 20) {
         shell("rmmod kvm_amd && rmmod kvm")?;
         let start = Instant::now();
         daemon.wait_until("it is down", PATIENCE, |metrics| {

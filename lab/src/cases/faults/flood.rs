@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ONE_SECOND, note, scaled};
+use super::{ONE_SECOND, note};
 use crate::cases::{Bench, CaseError, CaseResult, Context, require};
 use crate::outside::process::Footprint;
 use crate::tool::{Daemon, PATIENCE, http};
@@ -17,7 +17,7 @@ const PROMPT: Duration = Duration::from_millis(100);
 /// What memory may grow by, in KiB: 64 connections with their buffers.
 const GROWTH_KIB: u64 = 4096;
 
-pub(in crate::cases) fn besieged(_: &Context, bench: &mut Bench) -> CaseResult {
+pub(in crate::cases) fn besieged(context: &Context, bench: &mut Bench) -> CaseResult {
     bench.clear();
     let daemon = Daemon::ready(PORT, &[])?;
     let pid = daemon.daemon_pid()?;
@@ -27,10 +27,10 @@ pub(in crate::cases) fn besieged(_: &Context, bench: &mut Bench) -> CaseResult {
     let times = thread::scope(|scope| {
         scope.spawn(|| shout(&daemon.address));
         scope.spawn(|| drip(&daemon.address, &over));
-        let idle: Vec<_> = (0..scaled(300, 1000))
+        let idle: Vec<_> = (0..context.scaled(300, 1000))
             .filter_map(|_| http::connect(&daemon.address, PATIENCE).ok())
             .collect();
-        let times = (0..scaled(50, 200))
+        let times = (0..context.scaled(50, 200))
             .map(|_| timed_scrape(&daemon))
             .collect::<Result<Vec<_>, _>>();
         let during = Footprint::of(pid);

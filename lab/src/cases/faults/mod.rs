@@ -15,14 +15,16 @@ pub(super) mod storm;
 pub(super) mod vcpus;
 
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use lab_protocol::Scale;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{CaseError, CaseResult, require};
+use super::{CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind, Load, LoadProcess};
 use crate::outside::attached::Attached;
-use crate::outside::process::Footprint;
+use crate::outside::process::{Footprint, lives};
 use crate::tool::{ToolError, Watch, run_to_end};
 
 /// How long a VM may be uncertain after a loss, a dead one listed, a deaf hook believed.
@@ -31,10 +33,14 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 /// What memory may grow by, whatever guests do, in KiB.
 const GROWTH_KIB: u64 = 1024;
 
-/// How often, or how long, in a test; and in a soak.
-const fn scaled(test: u32, soak: u32) -> u32 {
-    const SOAK: bool = false;
-    if SOAK { soak } else { test }
+impl Context {
+    /// How often, or how long, in a test; and in a soak.
+    const fn scaled(&self, test: u32, soak: u32) -> u32 {
+        match self.scale {
+            Scale::Test => test,
+            Scale::Soak => soak,
+        }
+    }
 }
 
 /// Starts a load of `kind`.
@@ -76,6 +82,18 @@ fn signal(pid: u32, signal: Signal) -> CaseResult {
         Some(Ok(())) => Ok(()),
         _ => Err(CaseError::Unmet(format!("{pid:?} cannot be sent {signal:?}"))),
     }
+}
+
+/// Holds that neither of ldrscope's processes outlives the other by a second.
+fn both_end(both: [u32; 2]) -> CaseResult {
+    let deadline = Instant::now() + ONE_SECOND;
+    while both.into_iter().any(lives) {
+        require(Instant::now() < deadline, || {
+            format!("one of {both:?} outlived the other by a second")
+        })?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Holds that what is attached to the kernel is back at `before` within two seconds: kernels free programs and maps after

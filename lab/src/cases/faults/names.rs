@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{CaseError, note, scaled};
+use super::{CaseError, note};
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::EventKind;
 use crate::load::{End, Kind, Load, LoadProcess};
@@ -154,7 +154,7 @@ pub(in crate::cases) fn reused_pids(context: &Context, bench: &mut Bench) -> Cas
     let mut watch = Watch::ready_with(context.hooks, &["--settle", "0"])?;
     let qemu = link(OsStr::new("qemu-system-x86_64"))?;
     let mut used: BTreeMap<u32, u32> = BTreeMap::new();
-    for number in 0..scaled(10, 300) {
+    for number in 0..context.scaled(10, 300) {
         let name = format!("vm-{number}");
         let said = format!("guest={name}");
         watch.forget();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{ONE_SECOND, load, mostly_within, note, scaled, signal};
+use super::{ONE_SECOND, load, mostly_within, note, signal};
 use crate::cases::expect::settles_at;
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::{Status, StatusKind};
@@ -30,7 +30,7 @@ pub(in crate::cases) fn stopped_reader(context: &Context, bench: &mut Bench) -> 
     let [_, reader] = watch.processes()?;
     signal(reader, Signal::STOP)?;
     storm.go()?;
-    thread::sleep(Duration::from_secs(scaled(2, 5).into()));
+    thread::sleep(Duration::from_secs(context.scaled(2, 5).into()));
     let writes = storm.halt()?;
     signal(reader, Signal::CONT)?;
     let continued = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{mostly_within, note, scaled, shell};
+use super::{mostly_within, note, shell};
 use crate::cases::refusal::colliding;
 use crate::cases::{Bench, CaseResult, Context};
 use crate::outside::attached::Attached;
@@ -20,7 +20,7 @@ pub(in crate::cases) fn again(context: &Context, bench: &mut Bench) -> CaseResul
     let mut watch = Watch::ready(context.hooks)?;
     let attached = Attached::settled()?;
     let mut times = Vec::new();
-    for number in 0..scaled(3, 30) {
+    for number in 0..context.scaled(3, 30) {
         let [stood, unloaded] = [WATCHING, UNLOADED].map(|words| said(&watch, words));
         shell("rmmod kvm_amd && rmmod kvm")?;
         if number % 2 == 0 {

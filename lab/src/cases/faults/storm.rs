@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{footprint, has_not_grown, load, mostly_within, note, scaled, timed, unmet};
+use super::{footprint, has_not_grown, load, mostly_within, note, timed, unmet};
 use crate::cases::expect::{Expected, settles_at};
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::{Confidence, EventKind, Rule};
@@ -45,7 +45,7 @@ pub(in crate::cases) fn all_vcpus(context: &Context, bench: &mut Bench) -> CaseR
         let [_, reader] = watch.processes()?;
         let ticks = cpu_ticks(reader)?;
         let start = Instant::now();
-        let length = Duration::from_secs(scaled(5, 60).into());
+        let length = Duration::from_secs(context.scaled(5, 60).into());
         let mut times = Vec::new();
         while start.elapsed() < length || times.len() < 3 {
             times.push(time_of_a_collision(&mut watch, &mut other)?);
@@ -123,7 +123,7 @@ pub(in crate::cases) fn flapping(context: &Context, bench: &mut Bench) -> CaseRe
     watch.wait_for("the flapping collision is raised", PATIENCE, |standing| {
         !standing.is_empty()
     })?;
-    let length = Duration::from_secs(scaled(5, 60).into());
+    let length = Duration::from_secs(context.scaled(5, 60).into());
     watch.take_lines_for(length)?;
     let times = flapping.stop()?;
     let raised = |kind| {
@@ -160,7 +160,7 @@ pub(in crate::cases) fn restores(context: &Context, bench: &mut Bench) -> CaseRe
     storm.go()?;
     watch.take_lines_for(WARM_UP)?;
     let before = footprint(&watch)?;
-    for _ in 0..scaled(2, 20) {
+    for _ in 0..context.scaled(2, 20) {
         nothing_mixed(&storm)?;
         watch.take_lines_for(Duration::from_millis(200))?;
     }
