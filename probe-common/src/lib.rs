@@ -6,6 +6,7 @@
 #![cfg_attr(not(feature = "user"), no_std)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod counts;
 pub mod event;
 pub mod layout;
 pub mod regs;

@@ -1,25 +1,24 @@
 //! Events into the ring buffer: reserve, fill, submit, and count what found no room.
 
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
-    },
-    maps::PerCpuArray,
+use core::mem::offset_of;
+
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid,
+    generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
 };
 use aya_log_ebpf::debug;
-use probe_common::{ABI_VERSION, event::Event};
+use probe_common::{ABI_VERSION, counts::Counts, event::Event};
 
 use crate::{
     kvm::Kvm,
-    maps::{BIRTHS, DROPPED, EVENTS, SKIPPED, VMS, VmEntry},
+    maps::{BIRTHS, COUNTS, EVENTS, VMS, VmEntry},
 };
 
 /// Sends one event about `kvm`; `fill` adds what the hook knows to a record that is otherwise complete.
 #[inline(always)]
 pub(crate) fn event(kind: u16, kvm: Kvm, entry: Option<VmEntry>, fill: impl FnOnce(&mut Event)) {
     let Some(mut slot) = EVENTS.reserve::<Event>(0) else {
-        count(&DROPPED);
+        count(Count::Dropped);
         return;
     };
     let record = slot.write(Event::ZERO);
@@ -75,7 +74,7 @@ pub(crate) fn answers(entry: *mut VmEntry) -> bool {
     }
     // SAFETY: as above.
     unsafe { (*entry).skipped += 1 };
-    count(&SKIPPED);
+    count(Count::Skipped);
     false
 }
 
@@ -86,13 +85,37 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Adds one to this CPU's counter.
+/// What is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Count {
+    /// An event that found no room in the ring.
+    Dropped,
+    /// An event that was left out.
+    Skipped,
+    /// A VM that found no room in the table.
+    Untracked,
+}
+
+/// Adds one.
 #[inline(always)]
-pub(crate) fn count(counter: &PerCpuArray<u64>) {
-    if let Some(cell) = counter.get_ptr_mut(0) {
-        // SAFETY: the verifier proved that the cell exists; it is this CPU's own.
-        unsafe { *cell += 1 };
-    }
+pub(crate) fn count(what: Count) {
+    let Some(counts) = COUNTS.get_ptr_mut(0) else {
+        return;
+    };
+    let at = match what {
+        Count::Dropped => offset_of!(Counts, dropped),
+        Count::Skipped => offset_of!(Counts, skipped),
+        Count::Untracked => offset_of!(Counts, untracked),
+    };
+    add_one(counts.wrapping_byte_add(at).cast());
+}
+
+/// Adds one to a counter that other CPUs add to. `core` offers no read-modify-write atomics for BPF; the instruction set
+/// has one.
+#[inline(always)]
+pub(crate) fn add_one(cell: *mut u64) {
+    // SAFETY: BPF_XADD on a counter whose place the verifier knows; it touches nothing else.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) cell, in(reg) 1u64) };
 }
 
 /// Where a birth number comes from.

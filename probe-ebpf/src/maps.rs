@@ -4,7 +4,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use probe_common::window::{UNKNOWN, Window};
+use probe_common::{
+    counts::Counts,
+    window::{UNKNOWN, Window},
+};
 
 /// What the kernel side knows of a live VM.
 #[derive(Clone, Copy)]
@@ -43,21 +46,14 @@ impl VmEntry {
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// Events that found no room in [`EVENTS`], counted per CPU.
+/// What was not sent. Not counted per CPU: such a map can only be read by bpf(2), and while a look-up is preempted no
+/// kprobe's program runs on its CPU (`bpf_disable_instrumentation`, include/linux/bpf.h).
 #[map]
-pub(crate) static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
-/// Events that were left out, counted per CPU.
-#[map]
-pub(crate) static SKIPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static COUNTS: Array<Counts> = Array::with_max_entries(1, MMAPABLE);
 
 /// Live VMs by the address of their `struct kvm`. Preallocated: probes may run anywhere.
 #[map]
 pub(crate) static VMS: HashMap<u64, VmEntry> = HashMap::with_max_entries(16384, 0);
-
-/// VMs that found no room in [`VMS`], counted per CPU.
-#[map]
-pub(crate) static UNTRACKED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Counters of birth numbers: 0 for births that were seen, 1 for VMs adopted by a scan. Two, so that a
 /// probe that interrupts a scan cannot take its number.

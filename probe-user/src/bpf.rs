@@ -6,6 +6,7 @@
 pub mod access;
 pub mod attachment;
 pub mod handles;
+mod mapped;
 pub mod ring;
 mod syscall;
 pub mod window;

@@ -75,6 +75,8 @@ pub enum Backlog {
 
 /// Events taken from the ring before the VMs they name are read.
 const BATCH: usize = 2048;
+/// Between two questions of how often programs did not run, in nanoseconds.
+const ACCOUNT_EVERY: u64 = 250_000_000;
 /// Walks of KVM's list before a list that changes all the time is taken as far as it was read.
 const WALKS: u32 = 50;
 
@@ -90,6 +92,8 @@ pub struct Observer {
     /// The last drain stopped at its limit.
     more: bool,
     counts: Counts,
+    /// When to ask next how often programs did not run.
+    next_account: BootTime,
 }
 
 /// What an observer has done and missed since it was made.
@@ -99,6 +103,8 @@ pub struct Counts {
     pub records: u64,
     /// Records that found no room in it.
     pub dropped: u64,
+    /// Runs that a hook's program missed, as far as the kernel counts them.
+    pub missed: u64,
     /// Records that the kernel side left out, for a read of the VM was due anyway.
     pub skipped: u64,
     /// Records that could not be decoded.
@@ -118,6 +124,7 @@ impl Counts {
         Self {
             records: self.records + other.records,
             dropped: self.dropped + other.dropped,
+            missed: self.missed + other.missed,
             skipped: self.skipped + other.skipped,
             undecodable: self.undecodable + other.undecodable,
             untracked: self.untracked + other.untracked,
@@ -154,6 +161,7 @@ impl Observer {
             early: Vec::new(),
             more: false,
             counts: Counts::default(),
+            next_account: BootTime(0),
         }
     }
 
@@ -193,7 +201,7 @@ impl Observer {
         if let Some(attachment) = &mut self.attachment {
             attachment.flush_log();
         }
-        self.note_losses(out)?;
+        self.note_losses(out);
         for event in &events {
             ingest::log_detail(event);
             self.registry.take_event(event, out);
@@ -230,25 +238,38 @@ impl Observer {
     }
 
     /// After any loss nothing that is known can be trusted, births and ends included.
-    fn note_losses(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let dropped = self.access.counters.dropped().map_err(unreadable)?;
+    fn note_losses(&mut self, out: &mut Vec<Report>) {
+        let counts = self.access.counters.read();
         let undecodable = self.access.ring.undecodable();
-        let lost = (dropped - self.counts.dropped) + (undecodable - self.counts.undecodable);
-        (self.counts.dropped, self.counts.undecodable) = (dropped, undecodable);
+        let missed = self.missed_runs();
+        let lost = (counts.dropped - self.counts.dropped)
+            + (undecodable - self.counts.undecodable)
+            + missed.saturating_sub(self.counts.missed);
+        self.counts.dropped = counts.dropped;
+        self.counts.skipped = counts.skipped;
+        self.counts.undecodable = undecodable;
+        self.counts.missed = missed;
         if lost > 0 {
             out.push(Report::Dropped { records: lost });
             self.registry.doubt_all(clock::now());
         }
-        self.counts.skipped = self.access.counters.skipped().map_err(unreadable)?;
-        let untracked = self.access.counters.untracked().map_err(unreadable)?;
-        if untracked > self.counts.untracked {
+        if counts.untracked > self.counts.untracked {
             log::error!(
                 "{} VMs are not observed: there are more VMs than ldrscope keeps track of",
-                untracked
+                counts.untracked
             );
-            self.counts.untracked = untracked;
+            self.counts.untracked = counts.untracked;
         }
-        Ok(())
+    }
+
+    /// Asked of the kernel program by program, and so now and then only.
+    fn missed_runs(&mut self) -> u64 {
+        let now = clock::now();
+        if now < self.next_account {
+            return self.counts.missed;
+        }
+        self.next_account = now.plus(ACCOUNT_EVERY);
+        self.access.missed_runs()
     }
 
     /// Walks KVM's list and enters every VM that is not known. False where the list would not hold still.

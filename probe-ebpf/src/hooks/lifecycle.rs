@@ -5,9 +5,9 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use probe_common::event::{kind, valid};
 
 use crate::{
-    emit::{self, Birth},
+    emit::{self, Birth, Count},
     kvm::{Kvm, Vcpu},
-    maps::{UNTRACKED, VMS, VmEntry},
+    maps::{VMS, VmEntry},
 };
 
 /// `int kvm_arch_init_vm(struct kvm *kvm, unsigned long type)`, arch/x86/kvm/x86.c, 5.10 to 7.3. The VM is
@@ -27,7 +27,7 @@ fn try_vm_born(ctx: &ProbeContext, kvm: Kvm) {
     };
     let entry = VmEntry::new(generation, 0);
     if VMS.insert(kvm.address(), entry, 0).is_err() {
-        emit::count(&UNTRACKED);
+        emit::count(Count::Untracked);
         return;
     }
     emit::event(kind::VM_BORN, kvm, Some(entry), |_| ());

@@ -73,9 +73,7 @@ fn note_map(entry: *mut VmEntry, kvm: Kvm) -> Option<u16> {
     unsafe { (*entry).apic_map = map };
     // SAFETY: as above.
     let counter = unsafe { &raw mut (*entry).recalculations };
-    // `core` offers no read-modify-write atomics for BPF; the instruction set has one.
-    // SAFETY: BPF_XADD on a counter that exists; it touches nothing else.
-    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1u64) };
+    emit::add_one(counter);
     Some(kind::RECALCULATED)
 }
 

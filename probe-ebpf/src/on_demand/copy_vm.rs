@@ -17,10 +17,10 @@ use probe_common::{
 };
 
 use crate::{
-    emit::{self, Birth},
+    emit::{self, Birth, Count},
     kvm::{Kvm, copy, fetch, read},
     layout::offset,
-    maps::{UNTRACKED, VMS, VmEntry, WINDOW},
+    maps::{VMS, VmEntry, WINDOW},
 };
 
 /// Arguments: address of `struct kvm`; first vCPU, a multiple of 64; first entry of the physical map; 1 to
@@ -54,7 +54,7 @@ fn adopt_vm(ctx: &RawTracePointContext, kvm: Kvm) {
     if VMS.insert(kvm.address(), entry, NO_EXIST).is_err() {
         // Known by now, or no room; only the latter is a loss.
         if kvm.entry().is_none() {
-            emit::count(&UNTRACKED);
+            emit::count(Count::Untracked);
         }
         return;
     }

@@ -45,16 +45,10 @@ impl Access {
     /// Where one of them is of another kind, or the kernel refuses to map it.
     pub fn over(handles: Handles) -> Result<Self, Obstacle> {
         let ring = RingBuf::try_from(Map::RingBuf(map(handles.ring)?)).map_err(unusable)?;
-        let counters = Counters::new(
-            Map::PerCpuArray(map(handles.dropped)?),
-            Map::PerCpuArray(map(handles.skipped)?),
-            Map::PerCpuArray(map(handles.untracked)?),
-        )
-        .map_err(unusable)?;
         Ok(Self {
             ring: Ring::new(ring),
             copier: Copier::new(handles.copiers, WindowView::new(handles.window)?),
-            counters,
+            counters: Counters::new(handles.counts)?,
             hooks: handles.hooks,
         })
     }
@@ -63,6 +57,16 @@ impl Access {
     #[must_use]
     pub fn has(&self, program: &str) -> bool {
         self.hooks.iter().any(|(name, _)| *name == program)
+    }
+
+    /// Times that a hook's program did not run though its function did, since another program ran or a map was looked up on
+    /// that CPU (`trace_call_bpf`). Kernels before 6.7 do not count them.
+    #[must_use]
+    pub fn missed_runs(&self) -> u64 {
+        let missed = |(_, program): &(&str, OwnedFd)| {
+            syscall::program_info(program.as_fd()).map_or(0, |info| info.recursion_misses)
+        };
+        self.hooks.iter().map(missed).sum()
     }
 
     /// What the kernel's statistics say of each hook's program; of those that have not run since somebody switched them on,

@@ -123,9 +123,7 @@ impl Attachment {
         Ok(Handles {
             ring: self.map("EVENTS")?,
             window: self.map("WINDOW")?,
-            dropped: self.map("DROPPED")?,
-            skipped: self.map("SKIPPED")?,
-            untracked: self.map("UNTRACKED")?,
+            counts: self.map("COUNTS")?,
             copiers: [self.program(vm)?, self.program(routes)?, self.program(list)?],
             hooks: self
                 .attached
@@ -150,7 +148,7 @@ impl Attachment {
 
     fn map(&self, name: &'static str) -> Result<OwnedFd, Obstacle> {
         let map = match self.ebpf.map(name) {
-            Some(Map::RingBuf(map) | Map::Array(map) | Map::PerCpuArray(map)) => map,
+            Some(Map::RingBuf(map) | Map::Array(map)) => map,
             _ => return Err(missing(name)),
         };
         duplicate(map.fd().as_fd())

@@ -10,12 +10,8 @@ pub struct Handles {
     pub ring: OwnedFd,
     /// The window that copies are put into.
     pub window: OwnedFd,
-    /// Events that found no room in the ring, per CPU.
-    pub dropped: OwnedFd,
-    /// Events that were left out, per CPU.
-    pub skipped: OwnedFd,
-    /// VMs that found no room in the table, per CPU.
-    pub untracked: OwnedFd,
+    /// What was not sent.
+    pub counts: OwnedFd,
     /// The programs that fill the window, in the order of [`super::window::PROGRAMS`].
     pub copiers: [OwnedFd; 3],
     /// The programs of the hooks, by the names of [`crate::kernel::hook::HOOKS`]: for their statistics.
@@ -24,22 +20,13 @@ pub struct Handles {
 
 impl Handles {
     /// Descriptors beside those of the hooks.
-    pub const FIXED: usize = 8;
+    pub const FIXED: usize = 6;
 
     /// All descriptors in their order.
     #[must_use]
     pub fn in_order(&self) -> Vec<BorrowedFd<'_>> {
         let [vm, routes, list] = &self.copiers;
-        let fixed = [
-            &self.ring,
-            &self.window,
-            &self.dropped,
-            &self.skipped,
-            &self.untracked,
-            vm,
-            routes,
-            list,
-        ];
+        let fixed = [&self.ring, &self.window, &self.counts, vm, routes, list];
         let hooks = self.hooks.iter().map(|(_, program)| program);
         fixed.into_iter().chain(hooks).map(AsFd::as_fd).collect()
     }
@@ -56,9 +43,7 @@ impl Handles {
         Some(Self {
             ring: next()?,
             window: next()?,
-            dropped: next()?,
-            skipped: next()?,
-            untracked: next()?,
+            counts: next()?,
             copiers: [next()?, next()?, next()?],
             hooks: hooks.iter().copied().zip(descriptors).collect(),
         })

@@ -1,9 +1,17 @@
 //! The ring of events, and the counters of what found no room in it.
+//!
+//! UNSAFETY: reads the counters' memory, which the kernel side writes.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
-use probe_common::decode::{self, Decoded};
+use aya::maps::{MapData, RingBuf};
+use probe_common::{
+    counts::Counts,
+    decode::{self, Decoded},
+};
+
+use super::mapped::Mapped;
+use crate::kernel::obstacle::Obstacle;
 
 /// Events of the hooks, in the order of their reservation.
 pub struct Ring {
@@ -49,55 +57,24 @@ impl AsFd for Ring {
     }
 }
 
-/// What the kernel side counted as lost, since it was loaded.
-pub struct Counters {
-    dropped: PerCpuArray<MapData, u64>,
-    skipped: PerCpuArray<MapData, u64>,
-    untracked: PerCpuArray<MapData, u64>,
-}
+/// What the kernel side counts, read in place: while a look-up by bpf(2) is preempted, no hook's program runs on its CPU.
+pub struct Counters(Mapped<Counts>);
 
 impl Counters {
-    /// Takes over the maps.
+    /// Maps them.
     ///
     /// # Errors
     ///
-    /// Where a map is of another kind.
-    pub fn new(dropped: Map, skipped: Map, untracked: Map) -> Result<Self, MapError> {
-        Ok(Self {
-            dropped: dropped.try_into()?,
-            skipped: skipped.try_into()?,
-            untracked: untracked.try_into()?,
-        })
+    /// Where the kernel refuses.
+    pub fn new(map: OwnedFd) -> Result<Self, Obstacle> {
+        Mapped::new(map).map(Self)
     }
 
-    /// Events that found no room in the ring.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses the look-up.
-    pub fn dropped(&self) -> Result<u64, MapError> {
-        total(&self.dropped)
+    /// The counts as they are now.
+    #[must_use]
+    pub fn read(&self) -> Counts {
+        // SAFETY: the mapping lives as long as self and holds plain integers that the kernel side adds to one by one; each is
+        // read whole.
+        unsafe { self.0.place().read_volatile() }
     }
-
-    /// Events that were left out, since a copy that was due anyway shows what became of them.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses the look-up.
-    pub fn skipped(&self) -> Result<u64, MapError> {
-        total(&self.skipped)
-    }
-
-    /// VMs that found no room in the table.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses the look-up.
-    pub fn untracked(&self) -> Result<u64, MapError> {
-        total(&self.untracked)
-    }
-}
-
-fn total(counter: &PerCpuArray<MapData, u64>) -> Result<u64, MapError> {
-    Ok(counter.get(&0, 0)?.iter().sum())
 }

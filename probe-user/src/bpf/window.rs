@@ -1,6 +1,6 @@
 //! The window: memory shared with the kernel side, and the programs that fill it when asked.
 //!
-//! UNSAFETY: maps the window's memory and reads it. Only this module does.
+//! UNSAFETY: reads the window's memory, which the kernel side writes. Only this module does.
 
 use std::{
     io,
@@ -9,20 +9,13 @@ use std::{
 };
 
 use probe_common::window::{ListCopy, RouteCopy, VmCopy, Window};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::syscall;
+use super::{mapped::Mapped, syscall};
 use crate::kernel::obstacle::Obstacle;
 
 /// The window's memory, mapped read-only.
 #[derive(Debug)]
-pub struct WindowView {
-    memory: *const Window,
-}
-
-// SAFETY: the mapping belongs to the process, not to a thread, and is only read, through `&self` methods
-// whose callers hold the one `Copier`.
-unsafe impl Send for WindowView {}
+pub struct WindowView(Mapped<Window>);
 
 impl WindowView {
     /// Maps the window.
@@ -31,28 +24,12 @@ impl WindowView {
     ///
     /// Where the kernel refuses to map it.
     pub fn new(map: OwnedFd) -> Result<Self, Obstacle> {
-        // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value
-        // (the kernel rounds both to whole pages).
-        let memory = unsafe {
-            mmap(
-                ptr::null_mut(),
-                size_of::<Window>(),
-                ProtFlags::READ,
-                MapFlags::SHARED,
-                map.as_fd(),
-                0,
-            )
-        };
-        let memory = memory.map_err(|error| Obstacle::internal("mapping the window", error.into()))?;
-        // The mapping keeps the map alive.
-        Ok(Self {
-            memory: memory.cast(),
-        })
+        Mapped::new(map).map(Self)
     }
 
     fn vm(&self) -> Box<VmCopy> {
         // SAFETY: a field's address within the mapping, which holds a whole Window.
-        let vm = unsafe { &raw const (*self.memory).vm };
+        let vm = unsafe { &raw const (*self.0.place()).vm };
         // SAFETY: the mapping lives as long as self and holds plain integers. The programs that write it run
         // only inside `Copier`'s calls, which have returned; nobody writes meanwhile.
         Box::new(unsafe { ptr::read_volatile(vm) })
@@ -60,26 +37,16 @@ impl WindowView {
 
     fn routes(&self) -> Box<RouteCopy> {
         // SAFETY: as in `vm`.
-        let routes = unsafe { &raw const (*self.memory).routes };
+        let routes = unsafe { &raw const (*self.0.place()).routes };
         // SAFETY: as in `vm`.
         Box::new(unsafe { ptr::read_volatile(routes) })
     }
 
     fn list(&self) -> ListCopy {
         // SAFETY: as in `vm`.
-        let list = unsafe { &raw const (*self.memory).list };
+        let list = unsafe { &raw const (*self.0.place()).list };
         // SAFETY: as in `vm`.
         unsafe { ptr::read_volatile(list) }
-    }
-}
-
-impl Drop for WindowView {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this size; no reference into it outlives self.
-        let unmapped = unsafe { munmap(self.memory.cast_mut().cast(), size_of::<Window>()) };
-        if let Err(error) = unmapped {
-            log::debug!("the window could not be unmapped: {error}");
-        }
     }
 }
 

@@ -96,25 +96,26 @@ impl Session {
             sleep(GATHER).await;
             return Event::Records;
         }
-        loop {
-            select! {
-                biased;
-                () = ready(()), if more => return Event::Records,
-                // Cleared before draining: what arrives meanwhile wakes the loop again.
-                readable = self.ring.readable() => return match readable {
-                    Ok(mut ready) => {
-                        ready.clear_ready();
-                        Event::Records
-                    }
-                    Err(source) => Event::Failed(Obstacle::internal("waiting for the ring buffer", source)),
-                },
-                _ = self.module_look.tick() => {
-                    if KvmInstance::present() != self.instance {
-                        return Event::OtherKvm;
-                    }
+        select! {
+            biased;
+            () = ready(()), if more => Event::Records,
+            // Cleared before draining: what arrives meanwhile wakes the loop again.
+            readable = self.ring.readable() => match readable {
+                Ok(mut ready) => {
+                    ready.clear_ready();
+                    Event::Records
                 }
-                () = until(due) => return Event::Records,
+                Err(source) => Event::Failed(Obstacle::internal("waiting for the ring buffer", source)),
+            },
+            _ = self.module_look.tick() => {
+                if KvmInstance::present() == self.instance {
+                    // Those that were missed tell of themselves in no other way.
+                    Event::Records
+                } else {
+                    Event::OtherKvm
+                }
             }
+            () = until(due) => Event::Records,
         }
     }
 

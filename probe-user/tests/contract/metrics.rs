@@ -100,6 +100,7 @@ fn rendered(engine: &Engine, rest: &Rest, vcpu_metrics: bool) -> String {
         counts: Counts {
             records: 1_000,
             dropped: 7,
+            missed: 2,
             skipped: 300,
             undecodable: 0,
             untracked: 0,

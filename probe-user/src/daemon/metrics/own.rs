@@ -72,6 +72,12 @@ fn of_observing(telemetry: &Telemetry<'_>) -> Vec<Family> {
             counts.dropped,
         ),
         (
+            "ldrscope_program_runs_missed_total",
+            "Runs that the kernel denied a program of ldrscope's because another one was in the way, as far as the kernel counts \
+             them (6.7 on). Every VM is read again after one.",
+            counts.missed,
+        ),
+        (
             "ldrscope_records_skipped_total",
             "Records that the kernel side left out because a VM changed faster than it was read; the read that was due shows \
              what became of them.",

@@ -1,0 +1,62 @@
+//! Memory of a map that userspace reads in place.
+//!
+//! UNSAFETY: maps memory that the kernel side writes, and hands out where it is. Reading it is the business of [`super::window`]
+//! and [`super::ring`], which know who writes when.
+
+use std::{
+    marker::PhantomData,
+    os::fd::{AsFd as _, OwnedFd},
+    ptr,
+};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::kernel::obstacle::Obstacle;
+
+/// The one value of an array map, mapped read-only for as long as this lives; so long the map lives, too.
+#[derive(Debug)]
+pub(super) struct Mapped<T> {
+    memory: *const T,
+    value: PhantomData<T>,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is only read.
+unsafe impl<T: Send> Send for Mapped<T> {}
+
+impl<T> Mapped<T> {
+    /// Maps the value of `map`, which is a `T`.
+    pub(super) fn new(map: OwnedFd) -> Result<Self, Obstacle> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value (the kernel
+        // rounds both to whole pages).
+        let memory = unsafe {
+            mmap(
+                ptr::null_mut(),
+                size_of::<T>(),
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                map.as_fd(),
+                0,
+            )
+        };
+        let memory = memory.map_err(|error| Obstacle::internal("mapping a map", error.into()))?;
+        Ok(Self {
+            memory: memory.cast(),
+            value: PhantomData,
+        })
+    }
+
+    /// Where it is: valid as long as self, a whole `T`.
+    pub(super) const fn place(&self) -> *const T {
+        self.memory
+    }
+}
+
+impl<T> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this size; no reference into it outlives self.
+        let unmapped = unsafe { munmap(self.memory.cast_mut().cast(), size_of::<T>()) };
+        if let Err(error) = unmapped {
+            log::debug!("a map could not be unmapped: {error}");
+        }
+    }
+}
