@@ -53,7 +53,7 @@ const TRAPS: &[Trap] = &[
     Trap {
         what: "no bpf(2)",
         lines: "SystemCallFilter=~bpf",
-        word: "load-refused",
+        word: "missing-capability",
     },
     Trap {
         what: "no perf_event_open(2)",
@@ -81,13 +81,12 @@ pub(in crate::cases) fn exact(_: &Context, bench: &mut Bench) -> CaseResult {
         })?;
         let wanted = format!("error[{word}]: ");
         journal.wait_for(
-            &format!("{what}: {wanted}is said"),
+            &format!("{what}: {wanted}is said, as an error"),
             PATIENT,
             &[OF_UNIT],
             |entry| {
-                entry
-                    .text("MESSAGE")
-                    .is_some_and(|said| said.starts_with(&wanted))
+                let said = entry.text("MESSAGE").unwrap_or_default();
+                said.starts_with(&wanted) && entry.text("PRIORITY").as_deref() == Some("3")
             },
         )?;
         let unit = UNIT.properties()?;
