@@ -33,8 +33,11 @@ use crate::{
     observer::Counts,
 };
 
-/// Between two looks for a kvm module that is not loaded yet, or not any more.
+/// Between two looks for a kvm module that is not there any more.
 const KVM_POLL: Duration = Duration::from_millis(500);
+
+/// Between two looks for one that is not there yet: VMs may start as soon as it is.
+const LOAD_POLL: Duration = Duration::from_millis(100);
 
 /// Before the first new attempt at what went wrong once it had gone well; each further one takes twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -130,7 +133,7 @@ impl Closed {
             instance,
             not_before: None,
             pause: Duration::ZERO,
-            look_at: Instant::now() + KVM_POLL,
+            look_at: Instant::now() + LOAD_POLL,
         }
     }
 }
@@ -170,7 +173,7 @@ impl Live {
         let Phase::Closed(closed) = &mut self.phase else {
             return Ok(());
         };
-        closed.look_at = Instant::now() + KVM_POLL;
+        closed.look_at = Instant::now() + LOAD_POLL;
         let instance = KvmInstance::present();
         if closed.instance == instance && closed.not_before.is_some_and(|at| Instant::now() < at) {
             return Ok(());
@@ -213,6 +216,8 @@ impl Live {
             if !matches!(closed.obstacle, Some(Obstacle::KvmNotLoaded)) {
                 log::info!("the kvm module is not loaded; waiting for it");
             }
+            // What makes it usable is another instance, and looked for more often.
+            closed.not_before = Some(Instant::now() + FIRST_RETRY);
             closed.pause = Duration::ZERO;
         } else if again && self.options.persist {
             log::error!(

@@ -16,17 +16,26 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where those of the kvm module are.
 pub const KVM_BTF: &str = "/sys/kernel/btf/kvm";
 
-/// Tells one load of KVM's modules, common and vendor's, from the next: the inodes of their directories in sysfs, which are
-/// never used again. Of what is not loaded, or built into the kernel and bare of parameters, there is none.
+/// Tells one load of KVM's modules, common and vendor's, from the next, and whether their device is there: the inodes of their
+/// directories in sysfs, which are never used again. Of what is not loaded, or built into the kernel and bare of parameters,
+/// there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KvmInstance([Option<u64>; 3]);
+pub struct KvmInstance([Option<u64>; 4]);
 
 impl KvmInstance {
     /// The present one.
     #[must_use]
     pub fn present() -> Self {
         let inode = |module| fs::metadata(module).ok().map(|directory| directory.ino());
-        Self(["/sys/module/kvm", "/sys/module/kvm_amd", "/sys/module/kvm_intel"].map(inode))
+        Self(
+            [
+                "/sys/module/kvm",
+                "/sys/module/kvm_amd",
+                "/sys/module/kvm_intel",
+                "/sys/class/misc/kvm",
+            ]
+            .map(inode),
+        )
     }
 }
 

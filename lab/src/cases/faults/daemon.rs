@@ -116,8 +116,8 @@ pub(in crate::cases) fn reload(context: &Context, bench: &mut Bench) -> CaseResu
         up.push(start.elapsed());
     }
     mostly_within(2 * ONE_SECOND, down, "noticing that kvm is gone")?;
-    // Where a start takes longer than that here, no longer than a start.
-    mostly_within((2 * ONE_SECOND).max(ready), up, "being up again")?;
+    // Where a start takes longer than that here, no longer than a start and the look that finds the module.
+    mostly_within((2 * ONE_SECOND).max(ready + ONE_SECOND / 2), up, "being up again")?;
     let _guest = colliding()?;
     daemon
         .wait_until("a collision is counted", PATIENCE, has_collision)
