@@ -16,7 +16,7 @@ use crate::{cli::Command, exit::Exit};
 /// Runs a verb to its end.
 ///
 /// # Errors
-/// Whatever stopped it; [`crate::exit::report`] turns that into words and an exit code.
+/// Whatever stopped it; [`crate::failure::report`] turns that into words and an exit code.
 pub fn run(command: &Command) -> Result<Exit> {
     match command {
         Command::Watch(watch) => watch::run(watch),

@@ -4,7 +4,6 @@
 //! One thread, one wait: until the kernel has something, the engine has something due, the broker answers, or the [`Station`]
 //! has something of its own. All judgement is the engine's, all output the station's; here is only the waiting.
 
-pub(crate) mod readiness;
 mod session;
 mod station;
 mod stop;

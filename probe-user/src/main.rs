@@ -6,8 +6,8 @@ use clap::Parser;
 use ldrscope::{
     cli::{Check, Cli},
     command,
-    exit::{self, Exit},
-    logging,
+    exit::Exit,
+    failure, logging,
 };
 
 fn main() -> ExitCode {
@@ -27,6 +27,6 @@ fn main() -> ExitCode {
     logging::start(cli.log_level());
     match command::run(&cli.command) {
         Ok(exit) => exit.into(),
-        Err(error) => exit::report(&error, &mut io::stderr().lock()).into(),
+        Err(error) => failure::report(&error, &mut io::stderr().lock()).into(),
     }
 }

@@ -75,7 +75,7 @@ impl Broker {
     /// Where the kernel has no more descriptors.
     pub fn listen(&self) -> Result<AsyncFd<OwnedFd>, Obstacle> {
         let socket = self.socket.as_fd();
-        crate::live::readiness::watch(socket, Interest::READABLE)
+        crate::readiness::watch(socket, Interest::READABLE)
             .map_err(|source| Obstacle::internal("waiting for the privileged process", source))
     }
 

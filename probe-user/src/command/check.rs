@@ -12,7 +12,8 @@ use crate::{
     cli::Check,
     clock,
     engine::health::{Grade, Health},
-    exit::{self, Exit},
+    exit::Exit,
+    failure,
     sink::{OutputError, check_line},
 };
 
@@ -34,7 +35,7 @@ pub fn run(arguments: &Check) -> Result<Exit> {
             (Exit::from(health.grade()), line)
         }
         Err(error) => {
-            let (cause, sentence) = exit::cause(&error);
+            let (cause, sentence) = failure::cause(&error);
             (Exit::CouldNotLook, check_line::failure(cause, &sentence))
         }
     };

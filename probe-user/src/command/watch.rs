@@ -20,8 +20,9 @@ use crate::{
     engine::output::Output,
     exit::Exit,
     identity::filter::VmFilter,
-    live::{self, Flow, LiveOptions, Scene, Station, readiness::Reader},
+    live::{self, Flow, LiveOptions, Scene, Station},
     privilege::{Keep, Sandbox, confine, drop_all},
+    readiness::Reader,
     sink::{OutputError, Sink, jsonl::JsonLines, terminal::Style, text::Text},
 };
 

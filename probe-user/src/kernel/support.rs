@@ -3,6 +3,7 @@
 //! [`super::preflight`] decides on them, `doctor` shows them. Whatever cannot be read is "not known", never
 //! a guess. Reading them is [`probe`]'s business.
 
+mod file;
 mod probe;
 mod surroundings;
 

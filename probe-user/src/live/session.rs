@@ -14,7 +14,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
 
-use super::{Event, KVM_POLL, LiveOptions, readiness};
+use super::{Event, KVM_POLL, LiveOptions};
 use crate::{
     broker::Handover,
     clock,
@@ -22,6 +22,7 @@ use crate::{
     identity::process::ProcFs,
     kernel::{obstacle::Obstacle, support::KvmInstance},
     observer::{Backlog, Observer, Report},
+    readiness,
 };
 
 /// Records in one batch by which a host counts as busy.

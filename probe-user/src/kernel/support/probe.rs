@@ -8,7 +8,10 @@ use aya::{
 };
 use rustix::{fs::Access, io::Errno, thread::CapabilitySet};
 
-use super::{Capabilities, Device, KVM_BTF, KernelSupport, Kvm, Lockdown, VMLINUX_BTF, Vendor, surroundings};
+use super::{
+    Capabilities, Device, KVM_BTF, KernelSupport, Kvm, Lockdown, VMLINUX_BTF, Vendor, file::read,
+    surroundings,
+};
 use crate::kernel::status::ProcessStatus;
 
 impl KernelSupport {
@@ -181,12 +184,6 @@ fn has_actions(list: &str) -> bool {
 
 fn sysctl(name: &str) -> Option<i32> {
     read(format!("/proc/sys/kernel/{name}"))?.trim().parse().ok()
-}
-
-pub(super) fn read(path: impl AsRef<Path>) -> Option<String> {
-    fs::read(path)
-        .ok()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

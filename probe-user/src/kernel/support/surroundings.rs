@@ -2,7 +2,7 @@
 
 use rustix::process::getgroups;
 
-use super::probe::read;
+use super::file::read;
 
 /// What is hidden of `/proc`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
