@@ -49,7 +49,12 @@ pub(in crate::cases) fn rate_limited(context: &Context, bench: &mut Bench) -> Ca
     let mut storm = load(Kind::Storm, 1, 1, End::Sane)?;
     thread::sleep(QUIET);
     let records = |metrics: &Exposition| {
-        let counters = ["records_total", "records_dropped_total", "records_skipped_total"];
+        let counters = [
+            "records_total",
+            "records_dropped_total",
+            "records_skipped_total",
+            "program_runs_missed_total",
+        ];
         counters
             .map(|name| metrics.value(&format!("ldrscope_{name}")))
             .iter()
