@@ -141,8 +141,12 @@ extern "C" fn end_with_child(_: i32) {
         let code = if libc::WIFEXITED(status) {
             libc::WEXITSTATUS(status)
         } else {
-            // As a shell puts it.
-            128 + libc::WTERMSIG(status)
+            match libc::WTERMSIG(status) {
+                // Passed on before the child had taken it over: done, as it would have been.
+                libc::SIGTERM | libc::SIGINT => 0,
+                // As a shell puts it.
+                other => 128 + other,
+            }
         };
         // SAFETY: async-signal-safe. Everything attached is detached by the kernel.
         unsafe { libc::_exit(code) };
