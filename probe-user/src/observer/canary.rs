@@ -4,7 +4,7 @@
 //! change is made and expected at the far end. No guest code runs. Its LAPIC page carries a fixed signature
 //! where no guest can write, by which every copy of ldrscope keeps every copy's canary out of its output.
 
-use std::process;
+use std::{process, thread, time::Duration};
 
 use probe_apic::{map_rules::MapRules, observation::VmSample, rebuild::rebuild};
 use probe_common::{
@@ -39,6 +39,9 @@ const MULTI_BIT: State = State {
 const MASKED_PIN: u64 = 1 << 16;
 /// Events that one look at the ring takes.
 const BATCH: usize = 4096;
+/// How long an event of it may take to come, in nanoseconds, and between two looks for it.
+const PATIENCE_NS: u64 = 500_000_000;
+const PAUSE: Duration = Duration::from_millis(1);
 /// Canaries made before one that is missed counts.
 const ATTEMPTS: u32 = 5;
 /// The programs whose functions the host may lack.
@@ -86,8 +89,8 @@ fn prove_once(
     drain(access, &mut seen);
     let canary = Canary::create()?;
     canary.set(&DISABLED)?;
-    drain(access, &mut seen);
-    let map_rules = seen_made(access, precise, &seen).and_then(|kvm| {
+    let made = await_seen(access, &mut seen, |access, seen| seen_made(access, precise, seen));
+    let map_rules = made.and_then(|kvm| {
         let mut fitting = resolved.encoding.map_mode.possible_rules().to_vec();
         keep_fitting(&mut fitting, &read_back(access, kvm, resolved, &DISABLED)?);
         canary.set(&MULTI_BIT)?;
@@ -95,18 +98,34 @@ fn prove_once(
         Ok(fitting)
     });
     drop(canary);
-    drain(access, &mut seen);
     let generation = birth(&seen).and_then(|born| born.generation);
     let of_canary = |event: &Decoded| event.generation.is_some() && event.generation == generation;
-    let ended = seen
-        .iter()
-        .any(|event| of_canary(event) && event.kind == Kind::VmGone);
+    let ended = await_seen(access, &mut seen, |_, seen| {
+        let gone = |event: &Decoded| of_canary(event) && event.kind == Kind::VmGone;
+        seen.iter()
+            .any(gone)
+            .then_some(())
+            .ok_or_else(|| deaf("the test VM's end was not seen"))
+    });
     others.extend(seen.into_iter().filter(|event| !of_canary(event)));
     let map_rules = map_rules?;
-    if ended {
-        Ok(map_rules)
-    } else {
-        Err(deaf("the test VM's end was not seen"))
+    ended.map(|()| map_rules)
+}
+
+/// Takes in events until `judge` has seen what it must, or time is up. A record that another CPU has begun and not sent yet
+/// holds up all behind it, and that CPU may be held up itself.
+fn await_seen<T>(
+    access: &mut Access,
+    seen: &mut Vec<Decoded>,
+    judge: impl Fn(&Access, &[Decoded]) -> Result<T, Obstacle>,
+) -> Result<T, Obstacle> {
+    let deadline = clock::now().plus(PATIENCE_NS);
+    loop {
+        drain(access, seen);
+        match judge(access, seen) {
+            Err(Obstacle::Deaf { .. }) if clock::now() < deadline => thread::sleep(PAUSE),
+            judged => return judged,
+        }
     }
 }
 
