@@ -56,6 +56,8 @@ struct Stdout {
     sink: Box<dyn Sink>,
     reader: Reader,
     hang_up: Signal,
+    duration: Option<Duration>,
+    /// Set as the observation begins, or the wait for kvm.
     deadline: Option<Instant>,
 }
 
@@ -69,8 +71,17 @@ impl Stdout {
             },
             reader: Reader::of_stdout(),
             hang_up: live::catch(SignalKind::hangup())?,
-            deadline: duration.and_then(|duration| Instant::now().checked_add(duration)),
+            duration,
+            deadline: None,
         })
+    }
+
+    fn start_clock(&mut self) {
+        if self.deadline.is_none() {
+            self.deadline = self
+                .duration
+                .and_then(|duration| Instant::now().checked_add(duration));
+        }
     }
 }
 
@@ -106,6 +117,15 @@ impl Station for Stdout {
             () = expired => {}
         }
         Enough
+    }
+
+    fn began(&mut self, _: &Scene<'_>) -> Result<()> {
+        self.start_clock();
+        Ok(())
+    }
+
+    fn interrupted(&mut self, _: &Scene<'_>) {
+        self.start_clock();
     }
 
     fn take(&mut self, _: Enough, _: &Scene<'_>) -> Result<Flow> {
