@@ -7,6 +7,7 @@ mod look;
 pub mod print;
 pub mod serve;
 pub mod snapshot;
+mod split;
 pub mod watch;
 
 use anyhow::Result;

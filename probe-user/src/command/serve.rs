@@ -2,10 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use log::LevelFilter;
 use tokio::task::spawn_local;
 
+use super::split::give_up_privileges;
 use crate::{
     broker,
     cli::Serve,
@@ -22,7 +23,7 @@ use crate::{
     identity::filter::VmFilter,
     live::{self, LiveOptions},
     logging,
-    privilege::{Account, Keep, confine, drop_all},
+    privilege::{Account, confine},
     sink::OutputError,
 };
 
@@ -44,8 +45,7 @@ pub fn run(arguments: &Serve) -> Result<Exit> {
     let process = ProcessReader::open()
         .inspect_err(|error| log::warn!("there are no metrics of the process itself: {error}"))
         .ok();
-    drop_all(Keep::BpfIfNeeded, account.as_ref())?;
-    broker::follow(broker.parent()).context("the privileged process has ended")?;
+    give_up_privileges(&broker, account.as_ref())?;
 
     settings.prepare()?;
     let outlets = opening::outlets(&settings)?;

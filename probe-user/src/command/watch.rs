@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind},
     time::{Instant, sleep_until},
 };
 
+use super::split::give_up_privileges;
 use crate::{
     broker,
     cli::{Watch, WatchFormat},
@@ -21,7 +22,7 @@ use crate::{
     exit::Exit,
     identity::filter::VmFilter,
     live::{self, Flow, LiveOptions, Scene, Station},
-    privilege::{Keep, Sandbox, confine, drop_all},
+    privilege::{Sandbox, confine},
     readiness::Reader,
     sink::{OutputError, Sink, jsonl::JsonLines, terminal::Style, text::Text},
 };
@@ -32,8 +33,7 @@ use crate::{
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output that fails.
 pub fn run(arguments: &Watch) -> Result<Exit> {
     let broker = broker::split(&arguments.observe.options())?;
-    drop_all(Keep::BpfIfNeeded, None)?;
-    broker::follow(broker.parent()).context("the privileged process has ended")?;
+    give_up_privileges(&broker, None)?;
     // A confined process asks a terminal nothing.
     let style = Style::of_stdout();
     confine(&Sandbox::default())?;
