@@ -8,6 +8,7 @@
 //! re-declares its output strictly, `cases` holds the expectations, `suite` and `demo` drive them. Nothing here is
 //! shipped, and nothing of ldrscope's own code is used: it is judged from outside.
 
+pub mod bench;
 pub mod cases;
 pub mod contract;
 pub mod demo;

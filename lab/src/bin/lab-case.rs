@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use lab::bench::{self, Observer, Path};
 use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
 use lab::host::{MapRules, Series};
@@ -83,6 +84,18 @@ enum Verb {
         /// Put a fault into the facts, to see that it is found
         #[arg(long, hide = true)]
         plant: bool,
+    },
+    /// Count what watching costs guests, in a lab that counts instructions
+    Bench {
+        /// How often all of it
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        /// Only these paths, such as eoi or ldr
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// What stands beside nothing at all
+        #[arg(long, value_enum, value_delimiter = ',', default_values_t = Observer::ALL)]
+        observers: Vec<Observer>,
     },
     /// Show the 2019 failure beside what ldrscope says about it
     Demo,
@@ -173,6 +186,22 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let outcome = oracle::run(&plan, &mut io::stderr().lock())?;
             writeln!(io::stdout(), "{outcome}")?;
             Ok(exit_code(usize::from(!outcome.agrees())))
+        }
+        Verb::Bench {
+            rounds,
+            only,
+            observers,
+        } => {
+            allow_many_files()?;
+            let mut paths = Path::all();
+            paths.retain(|path| only.is_empty() || only.iter().any(|name| name == path.name()));
+            let plan = bench::Plan {
+                rounds,
+                paths,
+                observers,
+            };
+            bench::run(&plan, &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
         }
         Verb::Demo => {
             let as_expected = demo::run(&mut io::stdout().lock())?;

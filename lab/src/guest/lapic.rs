@@ -23,6 +23,8 @@ pub enum ApicReg {
     IcrLow,
     /// Interrupt command, high half: the destination in bits 31:24.
     IcrHigh,
+    /// Initial count of the timer.
+    TimerInitialCount,
 }
 
 impl ApicReg {
@@ -37,6 +39,7 @@ impl ApicReg {
             Self::Svr => 0xF0,
             Self::IcrLow => 0x300,
             Self::IcrHigh => 0x310,
+            Self::TimerInitialCount => 0x380,
         }
     }
 

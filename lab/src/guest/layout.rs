@@ -32,6 +32,11 @@ pub const IOAPIC: u32 = 0xFEC0_0000;
 /// Where Intel hosts put three pages of their own (`KVM_SET_TSS_ADDR`); nothing else of the guest lies there.
 pub const TSS: usize = 0xFFFB_D000;
 
+/// Where timed operations note how long they took, one 32-bit value each.
+pub const SAMPLES: u32 = 0x180_0000;
+/// Room for so many of them.
+pub const MAX_SAMPLES: u32 = 0x4_0000;
+
 const VCPU_PAGES: u32 = 0x10_0000;
 const PAGE: u32 = 0x1000;
 

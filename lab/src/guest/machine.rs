@@ -18,6 +18,7 @@ use super::memory::GuestMemory;
 use super::msi::Msi;
 use super::program::{Op, assemble_timer_handler};
 use super::routing::{self, MsiRoute};
+use super::timing;
 use super::vcpu::Vcpu;
 
 /// What KVM supports, asked once: on an emulated host that takes as long as to make a vCPU.
@@ -172,6 +173,17 @@ impl Guest {
         }
     }
 
+    /// Runs `program` `rounds` times over on vCPU `id` and returns what its timed operations took, in ticks of the
+    /// time-stamp counter, in order.
+    pub fn exec_timed(&mut self, id: u32, program: &[Op], rounds: u32) -> Result<Vec<u32>, GuestError> {
+        let index = self.index(id)?;
+        let (vcpus, memory) = self.vcpus_and_memory()?;
+        vcpus[index].load(memory, program, rounds)?;
+        vcpus[index].run_loaded()?;
+        let timed = program.iter().filter(|op| matches!(op, Op::TimedApicWrite(..)));
+        timing::samples(memory, rounds * timed.count() as u32)
+    }
+
     /// Guest code on vCPU `id` sets DFR, LDR and SVR, in the order in which Linux's `setup_local_APIC` does.
     pub fn write_logical_id(
         &mut self,
@@ -195,7 +207,12 @@ impl Guest {
             Op::ApicWrite(ApicReg::IcrLow, ICR_INIT),
         ];
         self.exec(sender, &program)?;
-        let index = self.index(target)?;
+        self.accept_init(target)
+    }
+
+    /// Has KVM carry out an INIT that is pending for vCPU `id`.
+    pub fn accept_init(&mut self, id: u32) -> Result<(), GuestError> {
+        let index = self.index(id)?;
         self.vcpus[index].accept_init()
     }
 

@@ -11,6 +11,7 @@ mod memory;
 mod msi;
 mod program;
 mod routing;
+mod timing;
 mod vcpu;
 
 pub use error::GuestError;

@@ -6,6 +6,7 @@ use iced_x86::code_asm::{CodeAssembler, al, dword_ptr, dx, eax, ecx, edx, esi};
 
 use super::lapic::ApicReg;
 use super::layout::{IOAPIC, LAPIC, TICKS};
+use super::timing;
 
 /// Port by which a guest reports a 32-bit value to its VMM.
 pub(super) const REPORT_PORT: u16 = 0x510;
@@ -19,6 +20,8 @@ pub enum Op {
     ApicWrite(ApicReg, u32),
     /// Read a local APIC register through the xAPIC page and report it.
     ApicRead(ApicReg),
+    /// Write a local APIC register through the xAPIC page, and note how long that took: see [`super::timing`].
+    TimedApicWrite(ApicReg, u32),
     /// Write an IOAPIC register (index, value) through its select and data windows.
     IoapicWrite(u8, u32),
     /// Write a model-specific register.
@@ -45,7 +48,8 @@ pub enum Op {
 /// Assembles `program` for address `at`, to run `rounds` times over, with the end marker appended.
 pub(super) fn assemble(program: &[Op], rounds: u32, at: u32) -> Result<Vec<u8>, IcedError> {
     let mut asm = CodeAssembler::new(32)?;
-    // No operation uses the register that counts the rounds.
+    // No operation uses the register that counts the rounds, nor that which says where the next time is to be noted.
+    timing::begin(&mut asm)?;
     let mut again = asm.create_label();
     asm.mov(esi, rounds)?;
     asm.set_label(&mut again)?;
@@ -75,6 +79,9 @@ fn apic_address(reg: ApicReg) -> u32 {
 fn emit(asm: &mut CodeAssembler, op: Op) -> Result<(), IcedError> {
     match op {
         Op::ApicWrite(reg, value) => asm.mov(dword_ptr(apic_address(reg)), value),
+        Op::TimedApicWrite(reg, value) => {
+            timing::timed(asm, |asm| asm.mov(dword_ptr(apic_address(reg)), value))
+        }
         Op::ApicRead(reg) => {
             asm.mov(eax, dword_ptr(apic_address(reg)))?;
             report_eax(asm)
@@ -134,9 +141,9 @@ mod tests {
     #[test]
     fn an_apic_write_is_one_store_to_the_register_page() {
         let code = assemble(&[Op::ApicWrite(ApicReg::Ldr, 0x0300_0000)], 1, 0x10_0000).unwrap();
-        // After `mov esi, 1`: mov dword ptr [0xFEE000D0], 0x03000000
+        // After `mov edi, SAMPLES` and `mov esi, 1`: mov dword ptr [0xFEE000D0], 0x03000000
         assert_eq!(
-            code[5..15],
+            code[10..20],
             [0xC7, 0x05, 0xD0, 0x00, 0xE0, 0xFE, 0x00, 0x00, 0x00, 0x03]
         );
     }
@@ -145,6 +152,7 @@ mod tests {
     fn every_op_assembles() {
         let program = [
             Op::ApicRead(ApicReg::Svr),
+            Op::TimedApicWrite(ApicReg::Eoi, 0),
             Op::IoapicWrite(0x14, 0x830),
             Op::Wrmsr(0x1B, 0xFEE0_0C00),
             Op::Out8(0x43, 0x34),

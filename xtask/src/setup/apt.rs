@@ -111,7 +111,8 @@ fn apt_get() -> Command {
     command
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C")
-        .arg("-q");
+        // A fresh machine may still be at its own updates.
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
     command
 }
 

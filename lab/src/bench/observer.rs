@@ -1,0 +1,104 @@
+//! What watches while a path is timed, and how it is held still meanwhile.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::kprobe::EmptyKprobes;
+use crate::cases::CaseError;
+use crate::tool::{Hooks, Watch};
+
+/// The functions that every trapped APIC write runs through.
+const OBVIOUS: [&str; 2] = ["kvm_recalculate_apic_map", "kvm_lapic_reg_write"];
+
+/// Long enough for ldrscope to take in what a block brought.
+const CATCH_UP: Duration = Duration::from_millis(60);
+
+/// An observer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Observer {
+    /// ldrscope with cold hooks.
+    Cold,
+    /// ldrscope with precise hooks on top.
+    Precise,
+    /// The obvious design, stripped of all it would do: an empty program by kprobe on each of the two functions that
+    /// every APIC write runs through.
+    Obvious,
+}
+
+impl Observer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Obvious, Self::Cold, Self::Precise];
+
+    /// Its word, on command lines and in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Precise => "precise",
+            Self::Obvious => "obvious",
+        }
+    }
+
+    /// Brings it in, stopped.
+    pub(super) fn begin(self) -> Result<Present, CaseError> {
+        let hooks = match self {
+            Self::Cold => Hooks::Cold,
+            Self::Precise => Hooks::Precise,
+            Self::Obvious => return Ok(Present::Obvious(EmptyKprobes::attach(&OBVIOUS)?)),
+        };
+        let watch = Watch::ready(hooks)?;
+        let pids = watch.processes()?;
+        let mut present = Present::Watch { watch, pids };
+        present.catch_up()?;
+        Ok(present)
+    }
+}
+
+/// An observer that is there.
+pub(super) enum Present {
+    Watch { watch: Watch, pids: [u32; 2] },
+    Obvious(EmptyKprobes),
+}
+
+impl Present {
+    /// Lets it take in what happened, and stops it again.
+    pub(super) fn catch_up(&mut self) -> Result<(), CaseError> {
+        if let Self::Watch { pids, .. } = self {
+            signal(pids, Signal::CONT)?;
+            thread::sleep(CATCH_UP);
+            signal(pids, Signal::STOP)?;
+        }
+        Ok(())
+    }
+
+    /// Takes it away.
+    pub(super) fn end(self) -> Result<(), CaseError> {
+        match self {
+            Self::Watch { watch, pids } => {
+                signal(&pids, Signal::CONT)?;
+                drop(watch);
+            }
+            Self::Obvious(probes) => drop(probes),
+        }
+        // Trampolines are torn down late.
+        thread::sleep(CATCH_UP);
+        Ok(())
+    }
+}
+
+fn signal(pids: &[u32], signal: Signal) -> io::Result<()> {
+    for pid in pids {
+        let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("a process id out of range"))?;
+        kill_process(pid, signal)?;
+    }
+    Ok(())
+}
+
+impl std::fmt::Display for Observer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
