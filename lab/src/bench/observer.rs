@@ -16,6 +16,9 @@ const OBVIOUS: [&str; 2] = ["kvm_recalculate_apic_map", "kvm_lapic_reg_write"];
 /// Long enough for ldrscope to take in what a block brought.
 const CATCH_UP: Duration = Duration::from_millis(60);
 
+/// A generous limit of its start, by the lab's clock.
+const START_UP: Duration = Duration::from_secs(30);
+
 /// An observer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Observer {
@@ -48,7 +51,8 @@ impl Observer {
             Self::Precise => Hooks::Precise,
             Self::Obvious => return Ok(Present::Obvious(EmptyKprobes::attach(&OBVIOUS)?)),
         };
-        let watch = Watch::ready(hooks)?;
+        let mut watch = Watch::start(hooks, &[])?;
+        watch.wait_until_it_watches(START_UP)?;
         let pids = watch.processes()?;
         let mut present = Present::Watch { watch, pids };
         present.catch_up()?;

@@ -89,6 +89,20 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Waits until it has said on standard error that it watches: everything is attached, and the VMs that there are have
+    /// been read.
+    pub fn wait_until_it_watches(&mut self, limit: Duration) -> Result<(), ToolError> {
+        const BETWEEN: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if self.stderr().contains("watching ") {
+                return Ok(());
+            }
+            thread::sleep(BETWEEN);
+        }
+        self.require(false, "it should watch by now")
+    }
+
     /// Forgets what was said so far; what stands still stands.
     pub fn forget(&mut self) {
         self.events.clear();
