@@ -1,7 +1,7 @@
 //! The record of the ring buffer: one event of one hook.
 //!
-//! One type serves all hooks, so that a ring is decoded without a table of sizes; what a hook does not
-//! know stays zero and is not named in [`Event::valid`].
+//! One type serves all hooks, so that a ring is decoded without a table of sizes. What a hook does not know is not named in
+//! [`Event::valid`], and its place holds anything: filling it with zeroes would be a good part of a hook's cost.
 
 use crate::{assert_size, record, regs::Registers};
 

@@ -105,11 +105,16 @@ pub struct Layout {
     pub route_address_hi: u32,
     /// `kvm_kernel_irq_routing_entry.msi.data` (4 bytes), optional.
     pub route_data: u32,
-    /// Reserved, 0.
-    pub reserved: u32,
+    /// `task_struct.preempt_notifiers` (struct hlist_head), where programs may follow the current task's pointer (5.11 on);
+    /// optional. Without it the vCPU that runs is found by `running_vcpu`.
+    pub task_preempt_notifiers: u32,
+    /// `task_struct.comm` (16 bytes), where `task_preempt_notifiers` is there.
+    pub task_comm: u32,
+    /// `kvm_vcpu.preempt_notifier.link`, where `task_preempt_notifiers` is there.
+    pub vcpu_preempt_link: u32,
 }
 }
-assert_size!(Layout, 24 + 46 * 4);
+assert_size!(Layout, 24 + 48 * 4);
 
 impl Layout {
     /// What the object holds before the loader overrides it. The programs refuse to run on it, since
@@ -163,6 +168,8 @@ impl Layout {
         route_address_lo: 0,
         route_address_hi: 0,
         route_data: 0,
-        reserved: 0,
+        task_preempt_notifiers: 0,
+        task_comm: 0,
+        vcpu_preempt_link: 0,
     };
 }

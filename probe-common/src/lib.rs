@@ -10,6 +10,7 @@ pub mod counts;
 pub mod event;
 pub mod layout;
 pub mod regs;
+pub mod speaking;
 pub mod window;
 
 #[cfg(feature = "user")]

@@ -3,40 +3,123 @@
 use core::mem::offset_of;
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid,
+    bpf_get_current_pid_tgid,
     generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
 };
 use aya_log_ebpf::debug;
-use probe_common::{ABI_VERSION, counts::Counts, event::Event};
+use probe_common::{
+    ABI_VERSION,
+    counts::Counts,
+    event::{Event, valid},
+    regs::Registers,
+};
 
 use crate::{
     kvm::Kvm,
     maps::{BIRTHS, COUNTS, EVENTS, VMS, VmEntry},
+    task::Task,
+    way::Way,
 };
+
+/// A record that is being filled. What is not set holds whatever the ring held before.
+pub(crate) struct Draft {
+    record: *mut Event,
+    valid: u32,
+}
+
+/// Sets fields of the record, which is the program's own until it is submitted.
+macro_rules! set {
+    ($draft:ident, $($field:ident).+ = $value:expr) => {{
+        let value = $value;
+        // SAFETY: the verifier proved that the whole record was reserved.
+        unsafe { (&raw mut (*$draft.record).$($field).+).write(value) }
+    }};
+}
+
+impl Draft {
+    /// A pointer as a mere number, which the verifier lets be reckoned with: by way of memory, whose contents it does not
+    /// follow. The place is that of [`Self::old`], to be set later.
+    #[inline(always)]
+    pub(crate) fn number(&mut self, pointer: u64) -> u64 {
+        // SAFETY: the verifier proved that the whole record was reserved.
+        let place = unsafe { &raw mut (*self.record).old };
+        // SAFETY: as above. Volatile, or the number would never leave its register.
+        unsafe { place.write_volatile(pointer) };
+        // SAFETY: as above.
+        unsafe { place.read_volatile() }
+    }
+
+    /// The vCPU that it is about.
+    #[inline(always)]
+    pub(crate) fn vcpu(&mut self, id: u32) {
+        set!(self, vcpu_id = id);
+        self.valid |= valid::VCPU;
+    }
+
+    /// The route or register.
+    #[inline(always)]
+    pub(crate) fn what(&mut self, what: u32) {
+        set!(self, what = what);
+    }
+
+    /// The vCPU's registers.
+    #[inline(always)]
+    pub(crate) fn registers(&mut self, registers: Registers) {
+        set!(self, regs = registers);
+        self.valid |= valid::REGS;
+    }
+
+    /// The value before.
+    #[inline(always)]
+    pub(crate) fn old(&mut self, old: u64) {
+        set!(self, old = old);
+        self.valid |= valid::OLD;
+    }
+
+    /// The value as given.
+    #[inline(always)]
+    pub(crate) fn new(&mut self, new: u64) {
+        set!(self, new = new);
+    }
+
+    /// The guest's instruction pointer, or the time that was spent.
+    #[inline(always)]
+    pub(crate) fn extra(&mut self, extra: u64) {
+        set!(self, extra = extra);
+        self.valid |= valid::EXTRA;
+    }
+}
 
 /// Sends one event about `kvm`; `fill` adds what the hook knows to a record that is otherwise complete.
 #[inline(always)]
-pub(crate) fn event(kind: u16, kvm: Kvm, entry: Option<VmEntry>, fill: impl FnOnce(&mut Event)) {
+pub(crate) fn event<W: Way>(kind: u16, kvm: Kvm<W>, entry: Option<VmEntry>, fill: impl FnOnce(&mut Draft)) {
     let Some(mut slot) = EVENTS.reserve::<Event>(0) else {
         count(Count::Dropped);
         return;
     };
-    let record = slot.write(Event::ZERO);
+    let mut draft = Draft {
+        record: slot.as_mut_ptr(),
+        valid: 0,
+    };
     let pid_tgid = bpf_get_current_pid_tgid();
-    record.abi = ABI_VERSION;
-    record.kind = kind;
-    record.at = now();
-    record.kvm = kvm.address();
-    if let Some(entry) = entry {
-        record.generation = entry.generation;
-        record.recalculations = entry.recalculations;
-    }
-    record.tid = pid_tgid as u32;
-    record.tgid = (pid_tgid >> 32) as u32;
-    if let Ok(comm) = bpf_get_current_comm() {
-        record.comm = comm;
-    }
-    fill(record);
+    set!(draft, abi = ABI_VERSION);
+    set!(draft, kind = kind);
+    set!(draft, at = now());
+    set!(draft, kvm = kvm.address());
+    set!(
+        draft,
+        generation = entry.as_ref().map_or(0, |entry| entry.generation)
+    );
+    set!(
+        draft,
+        recalculations = entry.as_ref().map_or(0, |entry| entry.recalculations)
+    );
+    set!(draft, tid = pid_tgid as u32);
+    set!(draft, tgid = (pid_tgid >> 32) as u32);
+    // SAFETY: the verifier proved that the whole record was reserved; ring records lie at multiples of eight.
+    unsafe { Task::current().copy_comm(&raw mut (*draft.record).comm) };
+    fill(&mut draft);
+    set!(draft, valid = draft.valid);
     slot.submit(0);
 }
 
@@ -50,7 +133,7 @@ const UNANSWERED: u32 = 512;
 /// By reference, since an Option that a function gives back goes through the stack, of which the verifier lets nothing be
 /// read before 6.3 that was not written on every path.
 #[inline(always)]
-pub(crate) fn admits(kvm: Kvm, entry: &mut Option<VmEntry>) -> bool {
+pub(crate) fn admits<W: Way>(kvm: Kvm<W>, entry: &mut Option<VmEntry>) -> bool {
     let Some(known) = VMS.get_ptr_mut(kvm.address()) else {
         return true;
     };

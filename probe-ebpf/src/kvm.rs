@@ -1,9 +1,9 @@
 //! Typed pointers into KVM's structures. Each getter is one read of kernel memory at an offset that
 //! userspace resolved; a read that fails is `None` (or counted), never a zero taken for a value.
 
-use core::ffi::c_void;
+use core::marker::PhantomData;
 
-use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use probe_common::{
     layout::ABSENT,
     regs::{APIC_DFR, APIC_ID, APIC_LDR, APIC_SVR, Registers},
@@ -11,57 +11,32 @@ use probe_common::{
 };
 
 use crate::{
+    emit::Draft,
     layout::offset,
     maps::{VMS, VmEntry},
+    memo::{self, Known},
+    way::{Kprobe, Way, read},
 };
 
-/// Copies `bytes` bytes of kernel memory; 0 on success. On failure the kernel zeroes the destination.
-///
-/// # Safety
-///
-/// `to` must point to `bytes` writable bytes.
-#[inline(always)]
-pub(crate) unsafe fn copy(to: *mut c_void, bytes: u32, from: u64) -> i64 {
-    // SAFETY: the caller vouches for the destination; the helper tolerates any source address.
-    unsafe { bpf_probe_read_kernel(to, bytes, from as *const c_void) as i64 }
-}
-
-/// Reads one plain value.
-#[inline(always)]
-pub(crate) fn read<T: Copy>(from: u64) -> Option<T> {
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is a local of exactly that size.
-    let failed = unsafe { copy(value.as_mut_ptr().cast(), size_of::<T>() as u32, from) };
-    if failed != 0 {
-        return None;
-    }
-    // SAFETY: the helper filled all of it, and T is used with integers only.
-    Some(unsafe { value.assume_init() })
-}
-
-/// Reads into a place of the window; 0 or an error code.
-#[inline(always)]
-pub(crate) fn fetch<T>(to: &mut T, from: u64) -> u32 {
-    // SAFETY: the destination is a whole T.
-    unsafe { copy((&raw mut *to).cast(), size_of::<T>() as u32, from) as u32 }
-}
-
 /// `struct kvm *`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kvm(u64);
+#[derive(Clone, Copy)]
+pub(crate) struct Kvm<W = Kprobe>(u64, PhantomData<W>);
 
 /// `struct kvm_vcpu *`.
 #[derive(Clone, Copy)]
-pub(crate) struct Vcpu(u64);
+pub(crate) struct Vcpu<W = Kprobe>(u64, PhantomData<W>);
 
 /// `struct kvm_lapic *`.
 #[derive(Clone, Copy)]
-pub(crate) struct Lapic(u64);
+pub(crate) struct Lapic<W = Kprobe>(u64, PhantomData<W>);
 
-impl Kvm {
+/// `SVR` bit 8: the APIC is software-enabled.
+const SVR_ENABLED: u32 = 1 << 8;
+
+impl<W: Way> Kvm<W> {
     #[inline(always)]
     pub(crate) const fn at(address: u64) -> Self {
-        Self(address)
+        Self(address, PhantomData)
     }
 
     #[inline(always)]
@@ -80,19 +55,21 @@ impl Kvm {
 
     #[inline(always)]
     pub(crate) fn apic_map(self) -> Option<u64> {
-        read(self.0 + offset!(kvm_apic_map) as u64)
+        W::read(self.0 + offset!(kvm_apic_map) as u64)
     }
 
     #[inline(always)]
     pub(crate) fn apic_map_dirty(self) -> Option<u32> {
-        read(self.0 + offset!(kvm_apic_map_dirty) as u64)
+        W::read(self.0 + offset!(kvm_apic_map_dirty) as u64)
     }
 
     #[inline(always)]
     pub(crate) fn online_vcpus(self) -> Option<u32> {
-        read(self.0 + offset!(kvm_online_vcpus) as u64)
+        W::read(self.0 + offset!(kvm_online_vcpus) as u64)
     }
+}
 
+impl Kvm {
     /// Whether the VM is on KVM's list: its neighbour points back at it.
     #[inline(always)]
     pub(crate) fn linked(self) -> bool {
@@ -116,12 +93,19 @@ impl Kvm {
     }
 }
 
-impl Vcpu {
-    #[inline(always)]
-    pub(crate) const fn at(address: u64) -> Self {
-        Self(address)
-    }
+/// What tells one vCPU of the host from another.
+#[derive(Clone, Copy)]
+struct VcpuIdentity {
+    /// Address of its `struct kvm`.
+    kvm: u64,
+    /// `vcpu_id`.
+    id: u32,
+}
 
+/// Bytes of a vCPU within which both lie on every kernel so far: its first members.
+const IDENTITY_BYTES: u32 = 40;
+
+impl Vcpu {
     /// The vCPU that runs (or is loaded) on this CPU: per-CPU variable `kvm_running_vcpu` of
     /// virt/kvm/kvm_main.c.
     #[inline(always)]
@@ -134,27 +118,100 @@ impl Vcpu {
         let cpu = unsafe { bpf_get_smp_processor_id() } as u64;
         let base = read::<u64>(bases + cpu * 8)?;
         let vcpu = read::<u64>(base.wrapping_add(variable))?;
-        (vcpu != 0).then_some(Self(vcpu))
+        (vcpu != 0).then_some(Self::at(vcpu))
+    }
+
+    /// What does not change about it, as a vCPU of `kvm`, whose entry this is: from memory, or read and remembered.
+    #[inline(always)]
+    pub(crate) fn known<W: Way>(
+        self,
+        kvm: Kvm<W>,
+        entry: Option<&VmEntry>,
+        draft: &mut Draft,
+    ) -> Option<Known> {
+        let number = draft.number(self.0);
+        if let Some(entry) = entry
+            && let Some(known) = memo::recall(number, entry)
+        {
+            return Some(known);
+        }
+        let identity = self.identity()?;
+        if identity.kvm != kvm.address() {
+            return None;
+        }
+        let known = Known {
+            id: identity.id,
+            page: self.lapic()?.registers()?,
+        };
+        if let Some(entry) = entry {
+            memo::note(number, entry, known);
+        }
+        Some(known)
+    }
+
+    /// Both at once where they lie close together: every read costs a helper.
+    #[inline(always)]
+    fn identity(self) -> Option<VcpuIdentity> {
+        let (kvm, id) = (offset!(vcpu_kvm), offset!(vcpu_id));
+        if id < kvm || id - kvm > IDENTITY_BYTES - 4 {
+            return Some(VcpuIdentity {
+                kvm: self.kvm()?.address(),
+                id: self.id()?,
+            });
+        }
+        let block = read::<[u64; IDENTITY_BYTES as usize / 8]>(self.0 + kvm as u64)?;
+        let start: *const u8 = (&raw const block).cast();
+        // SAFETY: the last four bytes of the block begin at the most that was allowed above.
+        let id = unsafe { start.add((id - kvm) as usize).cast::<u32>().read_unaligned() };
+        Some(VcpuIdentity { kvm: block[0], id })
+    }
+}
+
+impl<W: Way> Vcpu<W> {
+    /// What does not change about it, whose VM's entry this is: from memory, or read and remembered.
+    #[inline(always)]
+    pub(crate) fn remembered(self, entry: Option<&VmEntry>, draft: &mut Draft) -> Option<Known> {
+        let number = draft.number(self.0);
+        if let Some(entry) = entry
+            && let Some(known) = memo::recall(number, entry)
+        {
+            return Some(known);
+        }
+        let known = Known {
+            id: self.id()?,
+            page: self.lapic()?.registers()?,
+        };
+        if let Some(entry) = entry {
+            memo::note(number, entry, known);
+        }
+        Some(known)
     }
 
     #[inline(always)]
-    pub(crate) fn kvm(self) -> Option<Kvm> {
-        read(self.0 + offset!(vcpu_kvm) as u64).map(Kvm)
+    pub(crate) const fn at(address: u64) -> Self {
+        Self(address, PhantomData)
+    }
+
+    #[inline(always)]
+    pub(crate) fn kvm(self) -> Option<Kvm<W>> {
+        W::read(self.0 + offset!(vcpu_kvm) as u64).map(Kvm::at)
     }
 
     #[inline(always)]
     pub(crate) fn id(self) -> Option<u32> {
-        read(self.0 + offset!(vcpu_id) as u64)
+        W::read(self.0 + offset!(vcpu_id) as u64)
     }
 
     #[inline(always)]
     pub(crate) fn apic_base(self) -> Option<u64> {
-        read(self.0 + offset!(vcpu_apic_base) as u64)
+        W::read(self.0 + offset!(vcpu_apic_base) as u64)
     }
 
+    /// No pointer to follow, whatever the way in: the kernel's own types, where they have this structure, leave the LAPIC to
+    /// the module's.
     #[inline(always)]
     pub(crate) fn lapic(self) -> Option<Lapic> {
-        read(self.0 + offset!(vcpu_apic) as u64).and_then(|lapic| (lapic != 0).then_some(Lapic(lapic)))
+        W::read(self.0 + offset!(vcpu_apic) as u64).and_then(|lapic| (lapic != 0).then_some(Lapic::at(lapic)))
     }
 
     /// The guest's instruction pointer as of its last exit.
@@ -164,13 +221,13 @@ impl Vcpu {
         if rip == ABSENT {
             return None;
         }
-        read(self.0 + rip as u64)
+        W::read(self.0 + rip as u64)
     }
 
     /// Whether hardware writes `lapic`'s page by itself, so that it may hold a new value before KVM sees it. The flag
     /// moved from the vCPU to its LAPIC in 6.0.
     #[inline(always)]
-    pub(crate) fn apicv_active(self, lapic: Lapic) -> bool {
+    pub(crate) fn apicv_active(self, lapic: Lapic<W>) -> bool {
         let (in_lapic, in_vcpu) = (offset!(lapic_apicv_active), offset!(vcpu_apicv_active));
         let flag = if in_lapic != ABSENT {
             lapic.0 + in_lapic as u64
@@ -179,46 +236,43 @@ impl Vcpu {
         } else {
             return false;
         };
-        read::<u8>(flag) == Some(1)
-    }
-
-    /// The map-relevant registers of its LAPIC.
-    #[inline(always)]
-    pub(crate) fn registers(self) -> Option<Registers> {
-        let lapic = self.lapic()?;
-        let page = lapic.registers()?;
-        let model = read::<[u32; 9]>(page + APIC_LDR as u64)?;
-        Some(Registers {
-            apic_base: self.apic_base()?,
-            id: read(page + APIC_ID as u64)?,
-            ldr: model[0],
-            dfr: model[(APIC_DFR - APIC_LDR) as usize / 4],
-            svr: model[(APIC_SVR - APIC_LDR) as usize / 4],
-            sw_enabled: lapic.sw_enabled()? as u32,
-            reserved: 0,
-        })
+        W::read::<u8>(flag) == Some(1)
     }
 }
 
-impl Lapic {
+/// The map-relevant registers of a register page, beside the IA32_APIC_BASE that goes with them.
+///
+/// `sw_enabled` follows from SVR, as it does in KVM wherever no write is under way (arch/x86/kvm/lapic.c,
+/// apic_set_spiv).
+#[inline(always)]
+pub(crate) fn registers(page: u64, apic_base: u64) -> Option<Registers> {
+    let model = read::<[u32; 9]>(page + APIC_LDR as u64)?;
+    let svr = model[(APIC_SVR - APIC_LDR) as usize / 4];
+    Some(Registers {
+        apic_base,
+        id: read(page + APIC_ID as u64)?,
+        ldr: model[0],
+        dfr: model[(APIC_DFR - APIC_LDR) as usize / 4],
+        svr,
+        sw_enabled: (svr & SVR_ENABLED != 0) as u32,
+        reserved: 0,
+    })
+}
+
+impl<W: Way> Lapic<W> {
     #[inline(always)]
     pub(crate) const fn at(address: u64) -> Self {
-        Self(address)
+        Self(address, PhantomData)
     }
 
     #[inline(always)]
-    pub(crate) fn vcpu(self) -> Option<Vcpu> {
-        read(self.0 + offset!(lapic_vcpu) as u64).map(Vcpu)
+    pub(crate) fn vcpu(self) -> Option<Vcpu<W>> {
+        W::read(self.0 + offset!(lapic_vcpu) as u64).map(Vcpu::at)
     }
 
     /// Kernel address of the register page.
     #[inline(always)]
     pub(crate) fn registers(self) -> Option<u64> {
-        read(self.0 + offset!(lapic_regs) as u64)
-    }
-
-    #[inline(always)]
-    pub(crate) fn sw_enabled(self) -> Option<u8> {
-        read(self.0 + offset!(lapic_sw_enabled) as u64)
+        W::read(self.0 + offset!(lapic_regs) as u64)
     }
 }

@@ -2,12 +2,15 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
     counts::Counts,
+    speaking::Speaking,
     window::{UNKNOWN, Window},
 };
+
+use crate::memo::{self, Memo};
 
 /// What the kernel side knows of a live VM.
 #[derive(Clone, Copy)]
@@ -25,6 +28,10 @@ pub(crate) struct VmEntry {
     pub(crate) unanswered: u32,
     /// Events left out since the VM is known.
     pub(crate) skipped: u64,
+    /// vCPUs born since the VM is known.
+    pub(crate) vcpus: u32,
+    /// Reserved, 0.
+    pub(crate) reserved: u32,
 }
 
 impl VmEntry {
@@ -38,6 +45,8 @@ impl VmEntry {
             mapped_vcpus: UNKNOWN,
             unanswered: 0,
             skipped: 0,
+            vcpus: 0,
+            reserved: 0,
         }
     }
 }
@@ -60,10 +69,28 @@ pub(crate) static VMS: HashMap<u64, VmEntry> = HashMap::with_max_entries(16384, 
 #[map]
 pub(crate) static BIRTHS: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
-/// Boot-clock nanoseconds at which a task entered a recalculation. Precise hooks only; least recently used
-/// entries give way, since a recalculation that another task absorbed never takes its entry out.
+/// A task's entry into a recalculation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Entry {
+    /// Thread id and thread-group id.
+    pub(crate) task: u64,
+    /// Boot-clock nanoseconds.
+    pub(crate) at: u64,
+}
+
+/// The last entry into a recalculation on each CPU. Precise hooks only. A task that another one or another CPU takes the
+/// place of meanwhile does not find its own again, and how long it took stays unknown.
 #[map]
-pub(crate) static ENTERED_AT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+pub(crate) static ENTERED: PerCpuArray<Entry> = PerCpuArray::with_max_entries(1, 0);
+
+/// What each CPU remembers of vCPUs.
+#[map]
+pub(crate) static MEMOS: PerCpuArray<Memo> = PerCpuArray::with_max_entries(memo::SLOTS, 0);
+
+/// Which programs of the hooks that there are twice are to speak.
+#[map]
+pub(crate) static SPEAKING: Array<Speaking> = Array::with_max_entries(1, MMAPABLE);
 
 /// `BPF_F_MMAPABLE`: userspace reads the window in place.
 const MMAPABLE: u32 = 1 << 10;

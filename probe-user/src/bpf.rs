@@ -5,8 +5,10 @@
 
 pub mod access;
 pub mod attachment;
+mod fentry;
 pub mod handles;
 mod mapped;
 pub mod ring;
+mod speaking;
 mod syscall;
 pub mod window;

@@ -19,7 +19,7 @@ use rustix::{
     process::{Signal, getppid, set_parent_process_death_signal},
 };
 
-pub use self::client::{Broker, Handover};
+pub use self::client::{Answered, Broker, Handover};
 use crate::{kernel::obstacle::Obstacle, observer::ObserverOptions};
 
 /// Splits this process in two and returns in the child, while the broker serves it in this very call and never comes back: it

@@ -24,7 +24,7 @@ pub use self::station::{Flow, Scene, Station};
 use self::{session::Session, stop::Stop};
 pub(crate) use self::{session::until, stop::catch};
 use crate::{
-    broker::{Broker, Handover},
+    broker::{Answered, Broker, Handover},
     clock,
     engine::{Engine, tally::Tally},
     identity::filter::VmFilter,
@@ -142,6 +142,9 @@ impl Live {
     async fn step<S: Station>(&mut self, station: &mut S) -> Result<Flow> {
         if let Phase::Observing(session) = &mut self.phase {
             session.refresh()?;
+            if let Some(fast) = session.change_of_pace() {
+                self.broker.quicken(fast)?;
+            }
             let outputs = session.engine.poll(clock::now());
             station.tell(outputs, &self.scene())?;
         }
@@ -159,10 +162,16 @@ impl Live {
         match (event, &mut self.phase) {
             (Event::Records, Phase::Observing(session)) => Ok(session.take_in()?),
             (Event::OtherKvm, Phase::Observing(_)) => self.unloaded(station),
-            (Event::Answer(Ok(handover)), _) => self.begin(*handover, station),
+            (Event::Answer(Ok(Answered::Opened(handover))), _) => self.begin(*handover, station),
+            (Event::Answer(Ok(Answered::Exchanged(programs))), Phase::Observing(session)) => {
+                session.observer.stand_in(programs);
+                Ok(())
+            }
             (Event::Answer(Err(obstacle)), _) => self.refused(obstacle, station),
             (Event::Due, Phase::Closed(_)) => Ok(self.ask()?),
             (Event::Failed(obstacle), _) => Err(obstacle.into()),
+            // Of a session that is over.
+            (Event::Answer(Ok(Answered::Exchanged(_))), _) => Ok(()),
             (Event::Due | Event::Records | Event::OtherKvm, _) => Ok(()),
         }
     }
@@ -297,7 +306,7 @@ enum Event {
     /// The kvm that is observed is there no more.
     OtherKvm,
     /// The broker answered.
-    Answer(Result<Box<Handover>, Obstacle>),
+    Answer(Result<Answered, Obstacle>),
     /// The wait itself failed.
     Failed(Obstacle),
 }
@@ -310,8 +319,12 @@ impl Phase {
                 sleep_until(closed.look_at).await;
                 Event::Due
             }
-            Self::Opening(_) => Event::Answer(broker.answer(link).await.map(Box::new)),
-            Self::Observing(session) => session.event().await,
+            Self::Opening(_) => Event::Answer(broker.answer(link).await),
+            Self::Observing(session) => select! {
+                biased;
+                answer = broker.answer(link) => Event::Answer(answer),
+                event = session.event() => event,
+            },
         }
     }
 }

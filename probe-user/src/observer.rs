@@ -16,7 +16,7 @@ mod sample;
 
 use std::{
     fs,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use probe_apic::{
@@ -25,6 +25,7 @@ use probe_apic::{
 };
 use probe_common::decode::Decoded;
 
+use self::opening::Purpose;
 pub use self::opening::{HookSet, HostFacts, ObserverOptions};
 use self::registry::Registry;
 use crate::{
@@ -142,7 +143,7 @@ impl Observer {
     ///
     /// The [`Obstacle`] that stands in the way.
     pub fn open(options: &ObserverOptions) -> Result<Self, Obstacle> {
-        let opened = opening::open(options)?;
+        let opened = opening::open(options, Purpose::Look)?;
         Ok(Self {
             early: opened.early,
             attachment: Some(opened.attachment),
@@ -175,6 +176,17 @@ impl Observer {
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Whether any VM is there, in this or another process, a canary included.
+    #[must_use]
+    pub fn has_vms(&self) -> bool {
+        self.registry.has_vms()
+    }
+
+    /// The programs that now stand in for the hooks' own.
+    pub fn stand_in(&mut self, programs: Vec<(&'static str, OwnedFd)>) {
+        self.access.stand_in(programs);
     }
 
     /// What the kernel's statistics say of each hook's program.

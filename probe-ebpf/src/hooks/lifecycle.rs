@@ -1,8 +1,9 @@
 //! Birth and death of VMs and vCPUs. Kernels reuse the address of a `struct kvm` at once, so a birth gives
-//! the address a new birth number and a death takes it out.
+//! the address a new birth number and a death takes it out. Kprobes alone: these functions are cold, and a birth must be
+//! heard while nothing pins the module.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
-use probe_common::event::{kind, valid};
+use probe_common::event::kind;
 
 use crate::{
     emit::{self, Birth, Count},
@@ -38,7 +39,7 @@ fn try_vm_born(ctx: &ProbeContext, kvm: Kvm) {
 #[kprobe]
 fn vm_gone(ctx: ProbeContext) -> u32 {
     if let Some(address) = ctx.arg::<u64>(0) {
-        let kvm = Kvm::at(address);
+        let kvm = <Kvm>::at(address);
         let entry = kvm.entry();
         // A VM that was never entered is no error: ldrscope may have started after its list walk.
         let _ = VMS.remove(address);
@@ -61,9 +62,10 @@ fn vcpu_born(ctx: ProbeContext) -> u32 {
 fn try_vcpu_born(vcpu: Vcpu) -> Option<()> {
     let kvm = vcpu.kvm()?;
     let id = vcpu.id()?;
-    emit::event(kind::VCPU_BORN, kvm, kvm.entry(), |record| {
-        record.vcpu_id = id;
-        record.valid = valid::VCPU;
-    });
+    if let Some(entry) = VMS.get_ptr_mut(kvm.address()) {
+        // SAFETY: the verifier proved that the entry exists; KVM makes the vCPUs of a VM one after the other.
+        unsafe { (*entry).vcpus += 1 };
+    }
+    emit::event(kind::VCPU_BORN, kvm, kvm.entry(), |draft| draft.vcpu(id));
     Some(())
 }

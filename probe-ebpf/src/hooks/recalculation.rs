@@ -1,29 +1,30 @@
 //! KVM's recalculation of a VM's map: its end (always) and its beginning (precise hooks only), and the changes of
 //! pins and routes that partly come the same way.
 
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::kprobe, programs::ProbeContext};
-use probe_common::event::{Event, kind, valid};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use probe_common::event::kind;
 
+use super::hook;
 use crate::{
     emit,
-    kvm::{Kvm, Vcpu},
+    kvm::{Kvm, registers},
     layout::precise,
-    maps::{ENTERED_AT, VMS, VmEntry},
+    maps::{ENTERED, VMS, VmEntry},
+    task::Task,
+    way::Way,
 };
+
+hook!(recalculated, recalculated_fast, completed);
 
 /// `void kvm_make_scan_ioapic_request(struct kvm *kvm)`, arch/x86/kvm/x86.c, 5.10 to 7.3: the last act of
 /// every completed recalculation, after the new map is published and the lock released. Guest writes of
 /// IOAPIC pins and, with a split irqchip, changes of MSI routes end here too; they leave the map's address alone.
-#[kprobe]
-fn recalculated(ctx: ProbeContext) -> u32 {
-    if let Some(address) = ctx.arg::<u64>(0) {
-        let _ = try_recalculated(Kvm::at(address));
-    }
-    0
-}
-
 #[inline(always)]
-fn try_recalculated(kvm: Kvm) -> Option<()> {
+fn completed<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
+    if !W::speaks() {
+        return None;
+    }
+    let kvm = Kvm::<W>::at(arg(0)?);
     let mut seen = None;
     let mut kind = kind::RECALCULATED;
     if let Some(entry) = VMS.get_ptr_mut(kvm.address()) {
@@ -36,17 +37,21 @@ fn try_recalculated(kvm: Kvm) -> Option<()> {
     }
     // Looked up in here, since an Option that is kept across the reservation goes through the stack, of which the
     // verifier lets nothing be read before 6.3 that was not written on every path.
-    emit::event(kind, kvm, seen, |record| {
+    emit::event(kind, kvm, seen, |draft| {
         if precise()
             && let Some(spent) = time_spent()
         {
-            record.extra = spent;
-            record.valid |= valid::EXTRA;
+            draft.extra(spent);
         }
-        if let Some(vcpu) = Vcpu::running()
-            && vcpu.kvm() == Some(kvm)
+        if let Some(vcpu) = Task::current().vcpu()
+            && let Some(known) = vcpu.known(kvm, seen.as_ref(), draft)
         {
-            describe(record, vcpu);
+            draft.vcpu(known.id);
+            if let Some(apic_base) = vcpu.apic_base()
+                && let Some(registers) = registers(known.page, apic_base)
+            {
+                draft.registers(registers);
+            }
         }
     });
     Some(())
@@ -59,7 +64,7 @@ fn try_recalculated(kvm: Kvm) -> Option<()> {
 /// address back: the next change of a pin then passes for a recalculation, which costs a read and nothing else.
 /// The number of vCPUs is confirmed by userspace against the map itself.
 #[inline(always)]
-fn note_map(entry: *mut VmEntry, kvm: Kvm) -> Option<u16> {
+fn note_map<W: Way>(entry: *mut VmEntry, kvm: Kvm<W>) -> Option<u16> {
     // SAFETY: the caller's entry exists; every field is a plain integer, read and written whole.
     let kept = unsafe { (*entry).apic_map };
     let map = kvm.apic_map()?;
@@ -77,67 +82,53 @@ fn note_map(entry: *mut VmEntry, kvm: Kvm) -> Option<u16> {
     Some(kind::RECALCULATED)
 }
 
+hook!(pin_written, pin_written_fast, routes_changed);
+hook!(routes_replaced, routes_replaced_fast, routes_changed);
+
 /// `void kvm_make_scan_ioapic_request_mask(struct kvm *kvm, unsigned long *vcpu_bitmap)`, arch/x86/kvm/x86.c, 5.5 to
 /// 7.3: a guest wrote an IOAPIC pin of fixed delivery (`ioapic_write_indirect`).
-#[kprobe]
-fn pin_written(ctx: ProbeContext) -> u32 {
-    routes_changed(&ctx)
-}
-
+///
 /// `void kvm_arch_irq_routing_update(struct kvm *kvm)`, arch/x86/kvm/irq_comm.c, 5.10 to 6.15, arch/x86/kvm/irq.c, 6.16
 /// to 7.3: KVM_SET_GSI_ROUTING published a new table. Only with a split irqchip it comes by
 /// `kvm_make_scan_ioapic_request` as well.
-#[kprobe]
-fn routes_replaced(ctx: ProbeContext) -> u32 {
-    routes_changed(&ctx)
-}
-
 #[inline(always)]
-fn routes_changed(ctx: &ProbeContext) -> u32 {
-    if let Some(address) = ctx.arg::<u64>(0) {
-        let kvm = Kvm::at(address);
-        let mut entry = None;
-        if emit::admits(kvm, &mut entry) {
-            emit::event(kind::ROUTES_CHANGED, kvm, entry, |_| ());
-        }
+fn routes_changed<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
+    let kvm = Kvm::<W>::at(arg(0)?);
+    let mut entry = None;
+    if W::speaks() && emit::admits(kvm, &mut entry) {
+        emit::event(kind::ROUTES_CHANGED, kvm, entry, |_| ());
     }
-    0
+    Some(())
 }
 
-/// Nanoseconds since this task entered the recalculation that now ends.
+/// Nanoseconds since this task entered the recalculation that now ends, where nothing came between on this CPU.
 #[inline(always)]
 fn time_spent() -> Option<u64> {
-    let task = bpf_get_current_pid_tgid();
-    // SAFETY: the value is copied at once; only this task writes it.
-    let entered = unsafe { ENTERED_AT.get(task).copied() }?;
-    // Gone already is as good as taken out.
-    let _ = ENTERED_AT.remove(task);
-    Some(emit::now().saturating_sub(entered))
+    let entry = ENTERED.get_ptr_mut(0)?;
+    // SAFETY: the verifier proved that the entry exists; it is this CPU's own.
+    let entered = unsafe { *entry };
+    if entered.task != bpf_get_current_pid_tgid() {
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { (*entry).task = 0 };
+    Some(emit::now().saturating_sub(entered.at))
 }
 
-/// Adds who ran and what its registers hold.
-#[inline(always)]
-pub(crate) fn describe(record: &mut Event, vcpu: Vcpu) {
-    if let Some(id) = vcpu.id() {
-        record.vcpu_id = id;
-        record.valid |= valid::VCPU;
-    }
-    if let Some(registers) = vcpu.registers() {
-        record.regs = registers;
-        record.valid |= valid::REGS;
-    }
-}
+hook!(recalculating, recalculating_fast, begun);
 
 /// `void kvm_recalculate_apic_map(struct kvm *kvm)`, arch/x86/kvm/lapic.c, 5.7 to 7.3; on 5.10 its body is
 /// the clone `.part.0` with the same argument. Hot: it runs after every emulated APIC write and returns at
 /// once while the map is clean.
-#[kprobe]
-fn recalculating(ctx: ProbeContext) -> u32 {
-    if let Some(address) = ctx.arg::<u64>(0)
-        && Kvm::at(address).apic_map_dirty() != Some(0)
-    {
-        // Without room the time stays unknown, which is all that rests on it.
-        let _ = ENTERED_AT.insert(bpf_get_current_pid_tgid(), emit::now(), 0);
+#[inline(always)]
+fn begun<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
+    if Kvm::<W>::at(arg(0)?).apic_map_dirty() == Some(0) || !W::speaks() {
+        return None;
     }
-    0
+    let entry = ENTERED.get_ptr_mut(0)?;
+    // SAFETY: the verifier proved that the entry exists; it is this CPU's own.
+    unsafe { (*entry).task = bpf_get_current_pid_tgid() };
+    // SAFETY: as above.
+    unsafe { (*entry).at = emit::now() };
+    Some(())
 }

@@ -11,9 +11,10 @@ use probe_common::{
 };
 
 use crate::{
-    kvm::{Kvm, fetch, read},
+    kvm::Kvm,
     layout::offset,
     maps::WINDOW,
+    way::{fetch, read},
 };
 
 /// Arguments: address of `struct kvm`; first GSI.

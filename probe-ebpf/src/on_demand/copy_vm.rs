@@ -18,9 +18,10 @@ use probe_common::{
 
 use crate::{
     emit::{self, Birth, Count},
-    kvm::{Kvm, copy, fetch, read},
+    kvm::Kvm,
     layout::offset,
     maps::{VMS, VmEntry, WINDOW},
+    way::{copy, fetch, read},
 };
 
 /// Arguments: address of `struct kvm`; first vCPU, a multiple of 64; first entry of the physical map; 1 to

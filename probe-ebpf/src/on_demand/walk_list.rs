@@ -6,7 +6,7 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use probe_common::{ABI_VERSION, window};
 
-use crate::{kvm::read, layout::offset, maps::WINDOW};
+use crate::{layout::offset, maps::WINDOW, way::read};
 
 /// Argument 0: the node to go on from, 0 for the head.
 #[raw_tracepoint]

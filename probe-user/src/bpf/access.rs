@@ -2,6 +2,7 @@
 //! bpf(2) as a whole asks for CAP_BPF where `kernel.unprivileged_bpf_disabled` is set.
 
 use std::{
+    collections::BTreeMap,
     os::fd::{AsFd as _, OwnedFd},
     time::Duration,
 };
@@ -25,6 +26,37 @@ pub struct Access {
     /// What was lost.
     pub counters: Counters,
     hooks: Vec<(&'static str, OwnedFd)>,
+    /// Programs that stand in for those of hooks.
+    stand_ins: Vec<(&'static str, OwnedFd)>,
+    /// What those before them had to show.
+    past: BTreeMap<&'static str, Account>,
+}
+
+/// What the kernel counts of a program.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    runs: u64,
+    nanos: u64,
+    missed: u64,
+}
+
+impl Account {
+    fn of(program: &OwnedFd) -> Option<Self> {
+        let info = syscall::program_info(program.as_fd()).ok()?;
+        Some(Self {
+            runs: info.run_cnt,
+            nanos: info.run_time_ns,
+            missed: info.recursion_misses,
+        })
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            runs: self.runs + other.runs,
+            nanos: self.nanos + other.nanos,
+            missed: self.missed + other.missed,
+        }
+    }
 }
 
 /// How often a hook's program ran, and for how long.
@@ -50,6 +82,8 @@ impl Access {
             copier: Copier::new(handles.copiers, WindowView::new(handles.window)?),
             counters: Counters::new(handles.counts)?,
             hooks: handles.hooks,
+            stand_ins: Vec::new(),
+            past: BTreeMap::new(),
         })
     }
 
@@ -59,26 +93,44 @@ impl Access {
         self.hooks.iter().any(|(name, _)| *name == program)
     }
 
-    /// Times that a hook's program did not run though its function did, since another program ran or a map was looked up on
-    /// that CPU (`trace_call_bpf`). Kernels before 6.7 do not count them.
-    #[must_use]
-    pub fn missed_runs(&self) -> u64 {
-        let missed = |(_, program): &(&str, OwnedFd)| {
-            syscall::program_info(program.as_fd()).map_or(0, |info| info.recursion_misses)
-        };
-        self.hooks.iter().map(missed).sum()
+    /// Takes the programs that stand in for hooks' own from now on; none where those do their work themselves. What the ones
+    /// before had counted is kept. As long as they are held the kvm module cannot be unloaded.
+    pub fn stand_in(&mut self, programs: Vec<(&'static str, OwnedFd)>) {
+        for (name, program) in std::mem::replace(&mut self.stand_ins, programs) {
+            let past = self.past.entry(name).or_default();
+            *past = past.plus(Account::of(&program).unwrap_or_default());
+        }
     }
 
-    /// What the kernel's statistics say of each hook's program; of those that have not run since somebody switched them on,
+    /// Times that a hook's program did not run though its function did, since another program ran or a map was looked up on
+    /// that CPU (`trace_call_bpf`). Kernels before 6.7 do not count them for kprobes; an fentry program misses only what comes
+    /// while it runs itself.
+    #[must_use]
+    pub fn missed_runs(&self) -> u64 {
+        let present = self.hooks.iter().chain(&self.stand_ins);
+        let present: u64 = present
+            .filter_map(|(_, program)| Account::of(program))
+            .map(|account| account.missed)
+            .sum();
+        present + self.past.values().map(|account| account.missed).sum::<u64>()
+    }
+
+    /// What the kernel's statistics say of each hook's programs; of those that have not run since somebody switched them on,
     /// nothing.
     #[must_use]
     pub fn runs(&self) -> Vec<ProgramRuns> {
-        let read = |(program, descriptor): &(&'static str, OwnedFd)| {
-            let info = syscall::program_info(descriptor.as_fd()).ok()?;
-            (info.run_cnt > 0).then_some(ProgramRuns {
+        let account = |name: &'static str, own: &OwnedFd| {
+            let stand_in = self.stand_ins.iter().find(|(of, _)| *of == name);
+            let stand_in = stand_in.and_then(|(_, program)| Account::of(program));
+            let past = self.past.get(name).copied().unwrap_or_default();
+            Some(Account::of(own)?.plus(stand_in.unwrap_or_default()).plus(past))
+        };
+        let read = |(program, own): &(&'static str, OwnedFd)| {
+            let account = account(program, own)?;
+            (account.runs > 0).then_some(ProgramRuns {
                 program,
-                runs: info.run_cnt,
-                time: Duration::from_nanos(info.run_time_ns),
+                runs: account.runs,
+                time: Duration::from_nanos(account.nanos),
             })
         };
         self.hooks.iter().filter_map(read).collect()

@@ -2,21 +2,31 @@
 //! detaches everything; so does the death of the process.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    thread,
+    time::Duration,
 };
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::Map,
-    programs::{KProbe, Program, ProgramError, RawTracePoint},
+    programs::{KProbe, Program, ProgramError, RawTracePoint, kprobe::KProbeLinkId},
 };
 use aya_log::EbpfLogger;
-use probe_common::layout::Layout;
+use probe_common::speaking::Speaking;
 
-use super::{handles::Handles, syscall, window::PROGRAMS};
+use super::{
+    fentry::{Fentries, Site},
+    handles::Handles,
+    speaking::Voices,
+    syscall,
+    window::PROGRAMS,
+};
 use crate::kernel::{
-    hook::{HOOKS, Need, Set},
+    hook::{HOOKS, Hook, Need, Set},
+    layout::Resolved,
     obstacle::{Obstacle, Source},
     symbols::Symbols,
 };
@@ -43,14 +53,32 @@ pub struct AttachOptions {
     pub run_time: bool,
 }
 
+/// How long both programs of a hook speak while one takes the other's place: longer than a CPU may be between the two.
+const OVERLAP: Duration = Duration::from_millis(10);
+
 /// The loaded and attached kernel side: its programs and links. It is observed through its [`Handles`].
+///
+/// Its hooks are kprobes at first, which pin nothing. While there are VMs [`Self::quicken`] puts cheaper programs in their
+/// place, which pin the kvm module.
 pub struct Attachment {
     ebpf: Ebpf,
-    /// Programs of the hooks that found their function.
-    attached: Vec<&'static str>,
+    /// The hooks that found their function.
+    attached: Vec<Attached>,
+    voices: Voices,
+    /// Type ids of the hooks' functions.
+    functions: BTreeMap<&'static str, u32>,
+    fentries: Option<Fentries>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     /// Open for as long as the kernel is to keep its statistics.
     _run_time: Option<OwnedFd>,
+}
+
+/// A hook and where it sits.
+struct Attached {
+    hook: &'static Hook,
+    sites: Vec<&'static str>,
+    /// Of its kprobes; none while another program has their place.
+    links: Vec<KProbeLinkId>,
 }
 
 impl Attachment {
@@ -59,14 +87,14 @@ impl Attachment {
     /// # Errors
     ///
     /// Where the kernel refuses a map, a program or an attachment, or a required function does not exist.
-    pub fn make(options: AttachOptions, layout: &Layout, symbols: &Symbols) -> Result<Self, Obstacle> {
+    pub fn make(options: AttachOptions, resolved: &Resolved, symbols: &Symbols) -> Result<Self, Obstacle> {
         let object = OBJECT.ok_or(Obstacle::NoObject)?;
         let precise = u32::from(options.precise);
         let log_level = if options.log { log::Level::Trace as u8 } else { 0 };
         let mut ebpf = EbpfLoader::new()
             // Nothing here is relocated by the kernel's types: the layout is handed in.
             .btf(None)
-            .override_global("LAYOUT", bytemuck::bytes_of(layout), true)
+            .override_global("LAYOUT", bytemuck::bytes_of(&resolved.layout), true)
             .override_global("PRECISE", bytemuck::bytes_of(&precise), true)
             .override_global("AYA_LOG_LEVEL", bytemuck::bytes_of(&log_level), false)
             .map_max_entries("EVENTS", options.ring_bytes)
@@ -75,6 +103,11 @@ impl Attachment {
         for name in PROGRAMS {
             load::<RawTracePoint>(&mut ebpf, name, RawTracePoint::load)?;
         }
+        let mut voices = Voices::new(map(&ebpf, "SPEAKING")?)?;
+        voices.set(Speaking {
+            kprobes: 1,
+            fentries: 0,
+        });
         let mut attached = Vec::new();
         for hook in HOOKS
             .iter()
@@ -93,9 +126,10 @@ impl Attachment {
                         hook.functions[0]
                     );
                 }
-                (sites, _) => {
-                    attach(&mut ebpf, hook.program, sites)?;
-                    attached.push(hook.program);
+                _ => {
+                    load::<KProbe>(&mut ebpf, hook.program, KProbe::load)?;
+                    let links = attach(&mut ebpf, hook.program, &sites)?;
+                    attached.push(Attached { hook, sites, links });
                 }
             }
         }
@@ -108,9 +142,108 @@ impl Attachment {
         Ok(Self {
             ebpf,
             attached,
+            voices,
+            functions: resolved.functions.clone(),
+            fentries: None,
             logger,
             _run_time: options.run_time.then(keep_run_time).flatten(),
         })
+    }
+
+    /// Puts fentry programs in the place of kprobes, hook by hook that has one, without an event between the two being
+    /// lost. They pin the kvm module: not to be left where no VM is.
+    ///
+    /// # Errors
+    ///
+    /// Where this kernel or these privileges do not allow it; everything is then as before.
+    pub fn quicken(&mut self) -> io::Result<()> {
+        let (Some(object), None) = (OBJECT, &self.fentries) else {
+            return Ok(());
+        };
+        let sites: Vec<Site> = self
+            .fast()
+            .map(|(attached, program)| self.site(attached, program))
+            .collect::<io::Result<_>>()?;
+        self.fentries = Some(Fentries::attach(object, &self.ebpf, &sites)?);
+        self.pass_the_word(0, 1);
+        for attached in self
+            .attached
+            .iter_mut()
+            .filter(|attached| attached.hook.fast.is_some())
+        {
+            let Ok(program) = kprobe(&mut self.ebpf, attached.hook.program) else {
+                continue;
+            };
+            for link in attached.links.drain(..) {
+                if let Err(error) = program.detach(link) {
+                    log::warn!("`{}` stays attached: {error}", attached.hook.program);
+                }
+            }
+        }
+        give_memory_back();
+        Ok(())
+    }
+
+    /// The kprobes again, so that the kvm module can be unloaded.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them cannot be attached again.
+    pub fn slacken(&mut self) -> Result<(), Obstacle> {
+        if self.fentries.is_none() {
+            return Ok(());
+        }
+        for attached in self
+            .attached
+            .iter_mut()
+            .filter(|attached| attached.links.is_empty())
+        {
+            attached.links = attach(&mut self.ebpf, attached.hook.program, &attached.sites)?;
+        }
+        self.pass_the_word(1, 0);
+        self.fentries = None;
+        Ok(())
+    }
+
+    /// The same, and [`Self::quicken`] refuses from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::slacken`].
+    pub fn slacken_for_good(&mut self) -> Result<(), Obstacle> {
+        self.functions.clear();
+        self.slacken()
+    }
+
+    /// Who spoke goes on until the other surely does.
+    fn pass_the_word(&mut self, kprobes: u32, fentries: u32) {
+        self.voices.set(Speaking {
+            kprobes: 1,
+            fentries: 1,
+        });
+        thread::sleep(OVERLAP);
+        self.voices.set(Speaking { kprobes, fentries });
+    }
+
+    /// The hooks that have a faster program, with it.
+    fn fast(&self) -> impl Iterator<Item = (&Attached, &'static str)> {
+        self.attached
+            .iter()
+            .filter_map(|attached| Some((attached, attached.hook.fast?)))
+    }
+
+    fn site(&self, attached: &Attached, program: &'static str) -> io::Result<Site> {
+        let function = match attached.sites[..] {
+            [only] => self.functions.get(only).copied(),
+            _ => None,
+        };
+        let function = function.ok_or_else(|| {
+            io::Error::other(format!(
+                "the kernel's types do not tell where `{}` is",
+                attached.hook.functions[0]
+            ))
+        })?;
+        Ok(Site { program, function })
     }
 
     /// Descriptors of its own for whoever is to observe.
@@ -121,16 +254,31 @@ impl Attachment {
     pub fn handles(&self) -> Result<Handles, Obstacle> {
         let [vm, routes, list] = PROGRAMS;
         Ok(Handles {
-            ring: self.map("EVENTS")?,
-            window: self.map("WINDOW")?,
-            counts: self.map("COUNTS")?,
+            ring: map(&self.ebpf, "EVENTS")?,
+            window: map(&self.ebpf, "WINDOW")?,
+            counts: map(&self.ebpf, "COUNTS")?,
             copiers: [self.program(vm)?, self.program(routes)?, self.program(list)?],
             hooks: self
                 .attached
                 .iter()
-                .map(|&name| Ok((name, self.program(name)?)))
+                .map(|attached| Ok((attached.hook.program, self.program(attached.hook.program)?)))
                 .collect::<Result<_, Obstacle>>()?,
         })
+    }
+
+    /// The programs that have taken the place of a hook's kprobe, by the name of that hook's kprobe.
+    ///
+    /// # Errors
+    ///
+    /// Where the process may have no more descriptors.
+    pub fn fast_programs(&self) -> Result<Vec<(&'static str, OwnedFd)>, Obstacle> {
+        let Some(fentries) = &self.fentries else {
+            return Ok(Vec::new());
+        };
+        self.fast()
+            .filter_map(|(attached, fast)| Some((attached.hook.program, fentries.programs.get(fast)?)))
+            .map(|(name, program)| Ok((name, duplicate(program.as_fd())?)))
+            .collect()
     }
 
     /// Passes what the kernel side logged on to the `log` crate.
@@ -146,18 +294,18 @@ impl Attachment {
         self.logger.is_some()
     }
 
-    fn map(&self, name: &'static str) -> Result<OwnedFd, Obstacle> {
-        let map = match self.ebpf.map(name) {
-            Some(Map::RingBuf(map) | Map::Array(map)) => map,
-            _ => return Err(missing(name)),
-        };
-        duplicate(map.fd().as_fd())
-    }
-
     fn program(&self, name: &'static str) -> Result<OwnedFd, Obstacle> {
         let program = self.ebpf.program(name).ok_or_else(|| missing(name))?;
         duplicate(program.fd().map_err(|error| refused(name, error))?.as_fd())
     }
+}
+
+fn map(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, Obstacle> {
+    let map = match ebpf.map(name) {
+        Some(Map::RingBuf(map) | Map::Array(map)) => map,
+        _ => return Err(missing(name)),
+    };
+    duplicate(map.fd().as_fd())
 }
 
 fn duplicate(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, Obstacle> {
@@ -196,14 +344,26 @@ where
     Ok(program)
 }
 
-fn attach(ebpf: &mut Ebpf, name: &'static str, sites: &[&'static str]) -> Result<(), Obstacle> {
-    let program = load::<KProbe>(ebpf, name, KProbe::load)?;
-    for site in sites {
+fn kprobe<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut KProbe, Obstacle> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program
+        .try_into()
+        .map_err(|error: ProgramError| refused(name, error))
+}
+
+/// Attaches a kprobe that is loaded.
+fn attach(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    sites: &[&'static str],
+) -> Result<Vec<KProbeLinkId>, Obstacle> {
+    let program = kprobe(ebpf, name)?;
+    let attach = |site: &&'static str| {
         program
-            .attach(site, 0)
-            .map_err(|error| attach_refused(site, error))?;
-    }
-    Ok(())
+            .attach(*site, 0)
+            .map_err(|error| attach_refused(site, error))
+    };
+    sites.iter().map(attach).collect()
 }
 
 fn missing(part: &'static str) -> Obstacle {

@@ -1,7 +1,7 @@
-//! Memory of a map that userspace reads in place.
+//! Memory of a map that userspace reads or writes in place.
 //!
-//! UNSAFETY: maps memory that the kernel side writes, and hands out where it is. Reading it is the business of [`super::window`]
-//! and [`super::ring`], which know who writes when.
+//! UNSAFETY: maps memory that the kernel side writes or reads, and hands out where it is. What is done with it is the business
+//! of [`super::window`], [`super::ring`] and [`super::speaking`], which know who writes when.
 
 use std::{
     marker::PhantomData,
@@ -13,7 +13,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::kernel::obstacle::Obstacle;
 
-/// The one value of an array map, mapped read-only for as long as this lives; so long the map lives, too.
+/// The one value of an array map, mapped for as long as this lives; so long the map lives, too.
 #[derive(Debug)]
 pub(super) struct Mapped<T> {
     memory: *const T,
@@ -24,15 +24,24 @@ pub(super) struct Mapped<T> {
 unsafe impl<T: Send> Send for Mapped<T> {}
 
 impl<T> Mapped<T> {
-    /// Maps the value of `map`, which is a `T`.
+    /// Maps the value of `map`, which is a `T`, to read it.
     pub(super) fn new(map: OwnedFd) -> Result<Self, Obstacle> {
+        Self::mapped(map, ProtFlags::READ)
+    }
+
+    /// The same to write it.
+    pub(super) fn writable(map: OwnedFd) -> Result<Self, Obstacle> {
+        Self::mapped(map, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    fn mapped(map: OwnedFd, protection: ProtFlags) -> Result<Self, Obstacle> {
         // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value (the kernel
         // rounds both to whole pages).
         let memory = unsafe {
             mmap(
                 ptr::null_mut(),
                 size_of::<T>(),
-                ProtFlags::READ,
+                protection,
                 MapFlags::SHARED,
                 map.as_fd(),
                 0,

@@ -4,11 +4,12 @@
 //! a shorter structure than its own as one whose rest is zero.
 
 use std::{
+    ffi::CStr,
     io,
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-use aya_obj::generated::{bpf_cmd, bpf_prog_info};
+use aya_obj::generated::{bpf_attach_type, bpf_btf_info, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
 
 /// Words of a raw tracepoint's context.
 pub(super) const WORDS: usize = 4;
@@ -43,6 +44,174 @@ struct Info {
 #[repr(C)]
 struct EnableStats {
     kind: u32,
+}
+
+/// The start of the member that loads a program.
+#[repr(C)]
+#[derive(Default)]
+struct LoadProgram {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+    attach_btf_obj_fd: u32,
+    /// 0; named, since the compiler's padding in its place need not be.
+    core_relo_cnt: u32,
+}
+
+/// The member `raw_tracepoint`.
+#[repr(C)]
+struct RawTracepoint {
+    name: u64,
+    prog_fd: u32,
+    reserved: u32,
+}
+
+/// The members that walk ids and turn them into descriptors.
+#[repr(C)]
+#[derive(Default)]
+struct Id {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+/// A kernel function as bpf(2) names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Function<'fd> {
+    /// The module's BTF; `None` for the kernel's own.
+    pub(super) module: Option<BorrowedFd<'fd>>,
+    /// The function's type id.
+    pub(super) id: u32,
+}
+
+/// Loads a program to be entered with `function`: `BPF_PROG_LOAD` of type tracing. The kernel's reason for a refusal is in its
+/// verifier's words, where it gave any.
+pub(super) fn load_fentry(
+    name: &str,
+    instructions: &[bpf_insn],
+    license: &CStr,
+    function: Function<'_>,
+) -> io::Result<OwnedFd> {
+    const LOG_BYTES: usize = 64 << 10;
+    let mut prog_name = [0; 16];
+    // One byte stays zero: it ends the name.
+    for (to, from) in prog_name[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    let mut attr = LoadProgram {
+        prog_type: bpf_prog_type::BPF_PROG_TYPE_TRACING as u32,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        insns: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        prog_name,
+        expected_attach_type: bpf_attach_type::BPF_TRACE_FENTRY as u32,
+        attach_btf_id: function.id,
+        attach_btf_obj_fd: function.module.map_or(0, number),
+        ..LoadProgram::default()
+    };
+    let descriptor = match call(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
+        Ok(descriptor) => descriptor,
+        Err(refusal) => {
+            // Once more for the reason: a log that does not fit fails a load by itself, so it is not asked for at first.
+            let mut log = vec![0u8; LOG_BYTES];
+            attr.log_level = 1;
+            attr.log_size = LOG_BYTES as u32;
+            attr.log_buf = log.as_mut_ptr() as u64;
+            return match call(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
+                // SAFETY: the kernel has just made it for this call alone.
+                Ok(descriptor) => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+                Err(_) => Err(io::Error::new(
+                    refusal.kind(),
+                    format!("{refusal}{}", last_words(&log)),
+                )),
+            };
+        }
+    };
+    // SAFETY: the kernel has just made it for this call alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The last lines of a verifier's log, in which its objection is.
+fn last_words(log: &[u8]) -> String {
+    const LINES: usize = 6;
+    let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+    let lines: Vec<_> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| format!("; {}", line.trim())).collect()
+}
+
+/// Attaches a loaded program to the function that it was loaded for, for as long as the descriptor is open:
+/// `BPF_RAW_TRACEPOINT_OPEN` without a name.
+pub(super) fn attach_fentry(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = RawTracepoint {
+        name: 0,
+        prog_fd: number(program),
+        reserved: 0,
+    };
+    let descriptor = call(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)?;
+    // SAFETY: the kernel has just made it for this call alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The BTF that the kernel holds of the module `name`; `None` where it holds none. Asks for CAP_SYS_ADMIN.
+pub(super) fn module_btf(name: &str) -> io::Result<Option<OwnedFd>> {
+    let mut id = Id::default();
+    loop {
+        match call(bpf_cmd::BPF_BTF_GET_NEXT_ID, &mut id) {
+            Ok(_) => id.id = id.next_id,
+            Err(end) if end.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let mut by_id = Id {
+            id: id.id,
+            ..Id::default()
+        };
+        // Gone between the two calls.
+        let Ok(descriptor) = call(bpf_cmd::BPF_BTF_GET_FD_BY_ID, &mut by_id) else {
+            continue;
+        };
+        // SAFETY: the kernel has just made it for this call alone.
+        let btf = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        if btf_name(btf.as_fd())? == name.as_bytes() {
+            return Ok(Some(btf));
+        }
+    }
+}
+
+/// The name of a BTF that the kernel made itself; empty for one of a user's.
+fn btf_name(btf: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let mut name = [0u8; 64];
+    // SAFETY: a structure of plain integers, for which zero is a value.
+    let mut info: bpf_btf_info = unsafe { std::mem::zeroed() };
+    info.name = name.as_mut_ptr() as u64;
+    info.name_len = name.len() as u32;
+    let mut attr = Info {
+        bpf_fd: number(btf),
+        info_len: size::<bpf_btf_info>(),
+        info: (&raw mut info) as u64,
+    };
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    if info.kernel_btf == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(name.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
 }
 
 /// Runs a raw-tracepoint program once on this CPU with `context`: `BPF_PROG_TEST_RUN`. Its answer is in maps.

@@ -10,7 +10,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     transport::{receive, send},
-    wire::{Answer, Request},
+    wire::{self, Answer, Request},
 };
 use crate::{
     bpf::{access::Access, handles::Handles},
@@ -23,6 +23,14 @@ use crate::{
 pub struct Broker {
     socket: OwnedFd,
     parent: Pid,
+}
+
+/// What the broker answered.
+pub enum Answered {
+    /// The kernel side is open.
+    Opened(Box<Handover>),
+    /// Programs stand in for those of these hooks.
+    Exchanged(Vec<(&'static str, OwnedFd)>),
 }
 
 /// A kernel side that the broker keeps attached.
@@ -64,6 +72,19 @@ impl Broker {
         self.say(&Request::Close)
     }
 
+    /// Has the broker put the fast programs in, or take them out; [`Self::answer`] brings those that stand in then.
+    ///
+    /// # Errors
+    ///
+    /// Where the broker is gone.
+    pub fn quicken(&self, fast: bool) -> Result<(), Obstacle> {
+        self.say(if fast {
+            &Request::Quicken
+        } else {
+            &Request::Slacken
+        })
+    }
+
     fn say(&self, request: &Request) -> Result<(), Obstacle> {
         send(&self.socket, request, &[]).map_err(gone)
     }
@@ -84,7 +105,7 @@ impl Broker {
     /// # Errors
     ///
     /// What stood in the broker's way, or that it is gone.
-    pub async fn answer(&self, readiness: &AsyncFd<OwnedFd>) -> Result<Handover, Obstacle> {
+    pub async fn answer(&self, readiness: &AsyncFd<OwnedFd>) -> Result<Answered, Obstacle> {
         loop {
             let mut ready = readiness.readable().await.map_err(gone)?;
             match receive::<Answer>(&self.socket, RecvFlags::DONTWAIT) {
@@ -97,11 +118,17 @@ impl Broker {
                         .programs()
                         .and_then(|programs| Handles::from_order(descriptors, &programs))
                         .ok_or_else(|| gone(io::ErrorKind::InvalidData.into()))?;
-                    return Ok(Handover {
+                    return Ok(Answered::Opened(Box::new(Handover {
                         access: Access::over(handles)?,
                         facts: opened.facts(),
                         encoding: opened.encoding(),
-                    });
+                    })));
+                }
+                Ok(Some((Answer::Exchanged { programs }, descriptors))) => {
+                    let names = wire::known(&programs)
+                        .filter(|names| names.len() == descriptors.len())
+                        .ok_or_else(|| gone(io::ErrorKind::InvalidData.into()))?;
+                    return Ok(Answered::Exchanged(names.into_iter().zip(descriptors).collect()));
                 }
             }
         }

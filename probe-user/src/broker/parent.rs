@@ -22,7 +22,10 @@ use super::{
 use crate::{
     bpf::attachment::Attachment,
     kernel::obstacle::Obstacle,
-    observer::{ObserverOptions, opening},
+    observer::{
+        ObserverOptions,
+        opening::{self, Purpose},
+    },
 };
 
 /// Between two looks at what the kernel side logged, where it logs.
@@ -73,6 +76,8 @@ fn answer_all(socket: &OwnedFd, options: &ObserverOptions) {
                 attachment = open(socket, options);
             }
             Ok(Some((Request::Close, _))) => drop(attachment.take()),
+            Ok(Some((Request::Quicken, _))) => exchange(socket, attachment.as_mut(), true),
+            Ok(Some((Request::Slacken, _))) => exchange(socket, attachment.as_mut(), false),
             Ok(None) => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -84,7 +89,7 @@ fn answer_all(socket: &OwnedFd, options: &ObserverOptions) {
 }
 
 fn open(socket: &OwnedFd, options: &ObserverOptions) -> Option<Attachment> {
-    let opened = opening::open(options).and_then(|opened| {
+    let opened = opening::open(options, Purpose::Watch).and_then(|opened| {
         let handles = opened.attachment.handles()?;
         // Mapped here for the canary's sake alone: from now on the ring has one reader, the child.
         drop(opened.access);
@@ -101,6 +106,26 @@ fn open(socket: &OwnedFd, options: &ObserverOptions) -> Option<Attachment> {
             None
         }
     }
+}
+
+/// Puts the fast programs in or takes them out, and hands over those that stand in now.
+fn exchange(socket: &OwnedFd, attachment: Option<&mut Attachment>, fast: bool) {
+    let Some(attachment) = attachment else { return };
+    if fast {
+        if let Err(error) = attachment.quicken() {
+            log::debug!("fentry programs cannot be attached: {error}");
+        }
+    } else if let Err(obstacle) = attachment.slacken() {
+        log::error!("{obstacle}");
+    }
+    let programs = attachment.fast_programs().unwrap_or_else(|obstacle| {
+        log::warn!("{obstacle}");
+        Vec::new()
+    });
+    let names = programs.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let descriptors: Vec<_> = programs.iter().map(|(_, program)| program.as_fd()).collect();
+    // A child that is gone needs no answer; its end is being handled.
+    let _ = send(socket, &Answer::Exchanged { programs: names }, &descriptors);
 }
 
 fn readable_within(socket: &OwnedFd, time: Duration) -> bool {

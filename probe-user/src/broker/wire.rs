@@ -22,15 +22,24 @@ pub(super) enum Request {
     Open,
     /// Let go of it.
     Close,
+    /// Put the fast programs in: there are VMs.
+    Quicken,
+    /// Take them out again: there is none.
+    Slacken,
 }
 
-/// From the broker, one for each [`Request::Open`].
+/// From the broker, one for each request but [`Request::Close`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// It is open; its descriptors come with this.
     Opened(Opened),
     /// It could not be opened.
     Refused(Refusal),
+    /// The programs that stand in for hooks' own by now, named after those; their descriptors come with this.
+    Exchanged {
+        /// In the order of their descriptors.
+        programs: Vec<String>,
+    },
 }
 
 /// An obstacle in words.
@@ -130,9 +139,14 @@ impl Opened {
 
     /// The hooks' programs; `None` where one is unknown.
     pub(super) fn programs(&self) -> Option<Vec<&'static str>> {
-        let known = |name: &String| HOOKS.iter().map(|hook| hook.program).find(|hook| hook == name);
-        self.programs.iter().map(known).collect()
+        known(&self.programs)
     }
+}
+
+/// The hooks' programs of these names; `None` where one is unknown.
+pub(super) fn known(names: &[String]) -> Option<Vec<&'static str>> {
+    let known = |name: &String| HOOKS.iter().map(|hook| hook.program).find(|hook| hook == name);
+    names.iter().map(known).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! laid end to end here and read as one. Format: Documentation/bpf/btf.rst. What to look for is
 //! [`super::layout`]'s business. The bytes are not trusted: a reference that leads nowhere is an error.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 /// Why BTF could not be read.
@@ -232,6 +234,33 @@ impl<'a> Btf<'a> {
             let matches = kinds.contains(&found.kind()) && self.string(found.name)? == name.as_bytes();
             matches.then_some((id, found))
         })
+    }
+
+    /// The type ids of those functions of `wanted` that are described in the topmost part: a module's own, where there is
+    /// one. A name that several functions have is left out: which one is meant no type tells.
+    #[must_use]
+    pub fn function_ids(&self, wanted: &[&'static str]) -> BTreeMap<&'static str, u32> {
+        let top = if self.parts.len() > 1 { SPLIT_BIT } else { 0 };
+        let mut found = BTreeMap::new();
+        let mut ambiguous = Vec::new();
+        let ids = (1u32..)
+            .zip(&self.types)
+            .filter(|(_, position)| **position & SPLIT_BIT == top);
+        for (id, _) in ids {
+            let Some(function) = self.get(TypeId(id)).filter(|found| found.kind() == kind::FUNC) else {
+                continue;
+            };
+            let Some(text) = self.string(function.name) else {
+                continue;
+            };
+            if let Some(&name) = wanted.iter().find(|name| name.as_bytes() == text)
+                && found.insert(name, id).is_some()
+            {
+                ambiguous.push(name);
+            }
+        }
+        found.retain(|name, _| !ambiguous.contains(name));
+        found
     }
 
     /// All structures of that name that have members: a merged BTF may hold several.

@@ -5,8 +5,10 @@ use crate::kernel::symbols::Symbols;
 /// One hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The program in the kernel-side object.
+    /// The program in the kernel-side object, a kprobe.
     pub program: &'static str,
+    /// The fentry program that may take its place while there are VMs.
+    pub fast: Option<&'static str>,
     /// Functions it may sit on, the same entry point under its names through the kernels.
     pub functions: &'static [&'static str],
     /// Whether it sits on one of them or on all that exist.
@@ -48,6 +50,7 @@ pub enum Need {
 pub const HOOKS: &[Hook] = &[
     Hook {
         program: "recalculated",
+        fast: Some("recalculated_fast"),
         functions: &["kvm_make_scan_ioapic_request"],
         placement: Placement::First,
         set: Set::Cold,
@@ -55,6 +58,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "pin_written",
+        fast: Some("pin_written_fast"),
         functions: &["kvm_make_scan_ioapic_request_mask"],
         placement: Placement::First,
         set: Set::Cold,
@@ -62,6 +66,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "routes_replaced",
+        fast: Some("routes_replaced_fast"),
         functions: &["kvm_arch_irq_routing_update"],
         placement: Placement::First,
         set: Set::Cold,
@@ -69,6 +74,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "vm_born",
+        fast: None,
         functions: &["kvm_arch_init_vm"],
         placement: Placement::First,
         set: Set::Cold,
@@ -76,6 +82,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "vm_gone",
+        fast: None,
         functions: &["kvm_arch_destroy_vm"],
         placement: Placement::First,
         set: Set::Cold,
@@ -83,6 +90,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "vcpu_born",
+        fast: None,
         functions: &["kvm_arch_vcpu_postcreate"],
         placement: Placement::First,
         set: Set::Cold,
@@ -90,6 +98,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "set_lapic",
+        fast: Some("set_lapic_fast"),
         functions: &["kvm_apic_set_state"],
         placement: Placement::First,
         set: Set::Cold,
@@ -97,6 +106,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "lapic_reset",
+        fast: Some("lapic_reset_fast"),
         functions: &["kvm_lapic_reset"],
         placement: Placement::First,
         set: Set::Cold,
@@ -106,6 +116,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "apic_base",
+        fast: Some("apic_base_fast"),
         functions: &["__kvm_apic_set_base", "kvm_lapic_set_base"],
         placement: Placement::First,
         set: Set::Cold,
@@ -113,6 +124,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "reg_write",
+        fast: Some("reg_write_fast"),
         functions: &["kvm_lapic_reg_write"],
         placement: Placement::First,
         set: Set::Precise,
@@ -120,12 +132,20 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "recalculating",
+        fast: Some("recalculating_fast"),
         functions: &["kvm_recalculate_apic_map", "kvm_recalculate_apic_map.part.0"],
         placement: Placement::All,
         set: Set::Precise,
         need: Need::Required,
     },
 ];
+
+/// The functions of every hook that has an fentry program.
+#[must_use]
+pub fn functions() -> Vec<&'static str> {
+    let fast = HOOKS.iter().filter(|hook| hook.fast.is_some());
+    fast.flat_map(|hook| hook.functions).copied().collect()
+}
 
 impl Hook {
     /// The functions of this kernel that the hook sits on; empty where there is none.

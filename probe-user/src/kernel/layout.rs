@@ -3,6 +3,8 @@
 //! A member that ldrscope cannot do without and that is not found, or on which several structures of one
 //! name disagree, refuses the kernel by that member's name. Nothing is looked up by version.
 
+use std::collections::BTreeMap;
+
 use probe_apic::map_rules::MapRules;
 use probe_common::layout::{ABSENT, Layout};
 use thiserror::Error;
@@ -96,6 +98,9 @@ pub struct Resolved {
     /// The build from whose row of the table members were taken that no type tells: not to be believed before a
     /// canary was read by them. `None` where the types tell everything.
     pub known_build: Option<&'static KnownBuild>,
+    /// The type ids of the hooks' functions, by which fentry programs are attached; empty where the running kernel's own
+    /// types do not tell them.
+    pub functions: BTreeMap<&'static str, u32>,
 }
 
 impl Resolved {
@@ -225,6 +230,7 @@ pub fn resolve(btf: &Btf<'_>, known: Option<&'static KnownBuild>) -> Result<Reso
         (ABSENT, ABSENT)
     };
     let (map_mode, map_mode_bytes, mode_offset) = map_mode(&map)?;
+    let task = TaskMembers::resolve(btf, &vcpu);
     let layout = Layout {
         kvm_vm_list: kvm.scalar("vm_list", 16)?,
         kvm_online_vcpus: kvm.scalar("online_vcpus", 4)?,
@@ -271,6 +277,9 @@ pub fn resolve(btf: &Btf<'_>, known: Option<&'static KnownBuild>) -> Result<Reso
         route_address_lo: module.route_address_lo,
         route_address_hi: module.route_address_hi,
         route_data: module.route_data,
+        task_preempt_notifiers: task.preempt_notifiers,
+        task_comm: task.comm,
+        vcpu_preempt_link: task.vcpu_link,
         ..Layout::UNSET
     };
     let owner = [layout.kvm_mm, layout.mm_owner, layout.task_tgid];
@@ -282,7 +291,40 @@ pub fn resolve(btf: &Btf<'_>, known: Option<&'static KnownBuild>) -> Result<Reso
             tells_owner: !owner.contains(&ABSENT),
         },
         known_build,
+        functions: BTreeMap::new(),
     })
+}
+
+/// How a task leads to its name and to the vCPU that it has loaded. All of them or none.
+struct TaskMembers {
+    preempt_notifiers: u32,
+    comm: u32,
+    vcpu_link: u32,
+}
+
+impl TaskMembers {
+    const NONE: Self = Self {
+        preempt_notifiers: ABSENT,
+        comm: ABSENT,
+        vcpu_link: ABSENT,
+    };
+
+    /// None where programs cannot ask for the current task as a pointer that may be followed (before 5.11, commit
+    /// 3ca1032ab7ab), which the kernel's list of helpers tells.
+    fn resolve(btf: &Btf<'_>, vcpu: &Struct<'_>) -> Self {
+        let helper = |(name, _): &(String, u64)| name == "BPF_FUNC_get_current_task_btf";
+        let found = Self {
+            preempt_notifiers: optional(btf, "task_struct", "preempt_notifiers"),
+            comm: optional(btf, "task_struct", "comm"),
+            vcpu_link: vcpu.optional("preempt_notifier.link"),
+        };
+        let complete = ![found.preempt_notifiers, found.comm, found.vcpu_link].contains(&ABSENT);
+        if complete && btf.enumerators("bpf_func_id").iter().any(helper) {
+            found
+        } else {
+            Self::NONE
+        }
+    }
 }
 
 /// The vCPU table: an xarray from 5.17 on (commit c5b077549136), a plain array before.

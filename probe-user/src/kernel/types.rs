@@ -1,9 +1,10 @@
 //! Reads this kernel's type information and resolves the layout from it, with the table of known builds behind it.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use super::{
     btf::{Btf, BtfError},
+    hook,
     layout::{self, Resolved, known},
     obstacle::Obstacle,
     support::{KVM_BTF, VMLINUX_BTF},
@@ -37,7 +38,17 @@ pub fn resolve(named: Option<&Path>, release: &str) -> Result<Resolved, Obstacle
     };
     let btf = btf.map_err(|error| unusable(path.unwrap_or(vmlinux), error))?;
     let known = known::find(release).filter(|_| path.is_none());
-    layout::resolve(&btf, known).map_err(|error| Obstacle::FieldMissing { path: error.path() })
+    let resolved =
+        layout::resolve(&btf, known).map_err(|error| Obstacle::FieldMissing { path: error.path() })?;
+    // Ids of types are of no meaning but in the very BTF that the kernel holds.
+    let functions = match named {
+        None => btf.function_ids(&hook::functions()),
+        Some(_) => BTreeMap::new(),
+    };
+    Ok(Resolved {
+        functions,
+        ..resolved
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Obstacle> {

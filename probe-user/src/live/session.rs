@@ -36,6 +36,10 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Batches taken in before the first words.
 const START_DRAINS: u32 = 100;
 
+/// How long a host is without VMs before the fast programs give way, which pin the kvm module: a VM that ends is often
+/// followed by another.
+const EMPTY_FOR: u64 = 300_000_000;
+
 pub(super) struct Session {
     pub(super) observer: Observer,
     pub(super) engine: Engine,
@@ -47,6 +51,10 @@ pub(super) struct Session {
     /// The hooks are deaf to any other.
     instance: KvmInstance,
     module_look: Interval,
+    /// The fast programs are in their places, or asked for. They are when a session begins: they have just been proven.
+    fast: bool,
+    /// Since when there is no VM.
+    empty_since: Option<BootTime>,
 }
 
 impl Session {
@@ -82,6 +90,8 @@ impl Session {
             reports: Vec::new(),
             instance,
             module_look,
+            fast: true,
+            empty_since: None,
         })
     }
 
@@ -147,6 +157,23 @@ impl Session {
         }
         self.feed();
         Ok(())
+    }
+
+    /// Whether the fast programs are to be put in or taken out now.
+    pub(super) fn change_of_pace(&mut self) -> Option<bool> {
+        if self.observer.has_vms() {
+            self.empty_since = None;
+            return (!mem::replace(&mut self.fast, true)).then_some(true);
+        }
+        let now = clock::now();
+        let since = *self.empty_since.get_or_insert(now);
+        if !self.fast || now.since(since) < EMPTY_FOR {
+            return None;
+        }
+        self.fast = false;
+        // As long as they are held here the module stays pinned.
+        self.observer.stand_in(Vec::new());
+        Some(false)
     }
 
     pub(super) fn start_line(&self) -> String {

@@ -98,6 +98,11 @@ pub(super) struct Census {
 }
 
 impl Census {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.residents.is_empty()
+    }
+
     /// The VM at that address, if it is still that VM.
     pub(super) fn get(&mut self, kvm: u64, vm: VmId) -> Option<&mut Resident> {
         self.residents.get_mut(&kvm).filter(|resident| resident.vm == vm)

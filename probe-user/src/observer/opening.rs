@@ -13,7 +13,12 @@ use crate::{
         attachment::{AttachOptions, Attachment},
     },
     kernel::{
-        layout::Encoding, obstacle::Obstacle, preflight, support::KernelSupport, symbols::Symbols, types,
+        layout::{Encoding, Resolved},
+        obstacle::Obstacle,
+        preflight,
+        support::KernelSupport,
+        symbols::Symbols,
+        types,
     },
 };
 
@@ -55,6 +60,15 @@ pub struct ObserverOptions {
     pub run_time: bool,
     /// A BTF file to use in place of the kvm module's own.
     pub btf: Option<PathBuf>,
+}
+
+/// What the kernel side is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A look, which is over soon.
+    Look,
+    /// To stay: what guests pay for being watched counts.
+    Watch,
 }
 
 /// What the observer found out about the host.
@@ -102,7 +116,7 @@ pub struct Opened {
 /// # Errors
 ///
 /// The [`Obstacle`] that stands in the way.
-pub fn open(options: &ObserverOptions) -> Result<Opened, Obstacle> {
+pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obstacle> {
     let support = KernelSupport::probe();
     preflight::check(&support, options.btf.is_some())?;
     let symbols = Symbols::read()?;
@@ -118,7 +132,7 @@ pub fn open(options: &ObserverOptions) -> Result<Opened, Obstacle> {
         log: options.bpf_log,
         run_time: options.run_time,
     };
-    let attachment = Attachment::make(attach_options, &resolved.layout, &symbols)
+    let mut attachment = Attachment::make(attach_options, &resolved, &symbols)
         .map_err(|obstacle| preflight::explain(obstacle, &support))?;
     let mut access = Access::over(attachment.handles()?)?;
     let mut early = Vec::new();
@@ -127,6 +141,16 @@ pub fn open(options: &ObserverOptions) -> Result<Opened, Obstacle> {
     } else {
         resolved.encoding.map_mode.possible_rules().to_vec()
     };
+    if purpose == Purpose::Watch {
+        quicken(
+            &mut attachment,
+            &mut access,
+            &resolved,
+            options,
+            precise,
+            &mut early,
+        )?;
+    }
     if possible_rules.is_empty() {
         log::warn!(
             "KVM's maps of the test VM follow no map rules that ldrscope knows: it shows registers and published maps, and judges by \
@@ -148,4 +172,31 @@ pub fn open(options: &ObserverOptions) -> Result<Opened, Obstacle> {
         encoding: resolved.encoding,
         early,
     })
+}
+
+/// Puts the fast programs in and proves them as well. Without them a host is observed all the same.
+fn quicken(
+    attachment: &mut Attachment,
+    access: &mut Access,
+    resolved: &Resolved,
+    options: &ObserverOptions,
+    precise: bool,
+    early: &mut Vec<Decoded>,
+) -> Result<(), Obstacle> {
+    if let Err(error) = attachment.quicken() {
+        log::info!("guests pay the price of kprobes, fentry programs cannot be attached: {error}");
+        return Ok(());
+    }
+    if !options.canary {
+        return Ok(());
+    }
+    match canary::prove(access, resolved, precise, early) {
+        Err(obstacle @ Obstacle::Deaf { .. }) => {
+            log::warn!(
+                "guests pay the price of kprobes, fentry programs attach and hear nothing: {obstacle}"
+            );
+            attachment.slacken_for_good()
+        }
+        proved => proved.map(drop),
+    }
 }

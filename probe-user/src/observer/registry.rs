@@ -83,6 +83,11 @@ impl Registry {
         self.census.retry_at(now)
     }
 
+    /// Whether any VM is known.
+    pub(super) fn has_vms(&self) -> bool {
+        !self.census.is_empty()
+    }
+
     /// The address of a VM.
     pub(super) fn address(&self, vm: VmId) -> Option<u64> {
         self.census.address(vm)
