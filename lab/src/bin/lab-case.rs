@@ -12,6 +12,7 @@ use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
 use lab::host::{MapRules, Series};
 use lab::load::{self, Load};
+use lab::measure;
 use lab::{demo, oracle, suite};
 use lab_protocol::boot::PLAIN;
 use lab_protocol::{KvmBuild, Scale, Seed};
@@ -83,6 +84,12 @@ enum Verb {
         /// Put a fault into the facts, to see that it is found
         #[arg(long, hide = true)]
         plant: bool,
+    },
+    /// Measure what ldrscope itself takes, a line of JSON for each figure
+    Measure {
+        /// What to measure
+        #[command(subcommand)]
+        what: measure::What,
     },
     /// Show the 2019 failure beside what ldrscope says about it
     Demo,
@@ -173,6 +180,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let outcome = oracle::run(&plan, &mut io::stderr().lock())?;
             writeln!(io::stdout(), "{outcome}")?;
             Ok(exit_code(usize::from(!outcome.agrees())))
+        }
+        Verb::Measure { what } => {
+            allow_many_files()?;
+            measure::run(&what, &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
         }
         Verb::Demo => {
             let as_expected = demo::run(&mut io::stdout().lock())?;
