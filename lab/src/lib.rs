@@ -18,6 +18,7 @@ pub mod guest;
 pub mod host;
 pub mod linux_guest;
 pub mod load;
+pub mod measure;
 pub mod oracle;
 pub mod outside;
 pub mod qemu;

@@ -30,6 +30,7 @@ use crate::{
     identity::filter::VmFilter,
     kernel::{obstacle::Obstacle, support::KvmInstance},
     observer::Counts,
+    steps::Steps,
 };
 
 /// Between two looks for a kvm module that is not there any more.
@@ -200,7 +201,9 @@ impl Live {
             return Ok(());
         };
         let mut session = Session::new(handover, &self.options, closed.instance, self.tally)?;
+        let mut steps = Steps::begin();
         session.take_in_all()?;
+        steps.done("reading the VMs that exist");
         if self.attachments == 0 && self.options.must_match {
             session.engine.check_filter()?;
         }

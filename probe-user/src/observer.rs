@@ -308,12 +308,24 @@ impl Observer {
     }
 
     fn adopt(&mut self, kvm: u64, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        // Taken before the read: what happens while it runs may or may not be in it.
+        let now = clock::now();
         let copy = self.access.copier.vm(kvm, 0, 0, Adopt::Yes).map_err(unreadable)?;
-        if copy.made == 1 && !self.registry.knows(kvm, VmId(copy.before.generation)) {
-            let vm = VmId(copy.before.generation);
-            let owner = self.registry.owner(&copy);
+        let vm = VmId(copy.before.generation);
+        if copy.made == 1 && !self.registry.knows(kvm, vm) {
+            // Whose it is matters of a VM that may be a canary, and a canary has no more than its one vCPU.
+            let owner = self
+                .registry
+                .owner(&copy)
+                .filter(|_| copy.before.online_vcpus <= 1);
             let comm = owner.map(comm_of).unwrap_or_default();
-            self.registry.found(kvm, vm, &comm, clock::now(), out);
+            self.registry.found(kvm, vm, &comm, now, out);
+            // The copy that gave it its number is the first half of reading it; what it shows torn is read again.
+            self.counts.reads += 1;
+            let reading = reading::read_on(&mut self.access.copier, kvm, copy).map_err(unreadable)?;
+            if let Some(reading) = reading.filter(|reading| reading.steady) {
+                self.registry.take_reading(kvm, vm, reading, now, out);
+            }
         }
         Ok(())
     }

@@ -30,8 +30,8 @@ use probe_common::{
 const MOST_VCPUS: usize = 2 * VCPUS + 2;
 /// GSIs for each step of [`Input::gsis`], so that two copies may not hold them either.
 const GSIS_A_STEP: u32 = 3;
-/// What four attempts at the largest VM that a read believes take: 65,535 vCPUs and GSIs, 64 and 256 a copy.
-const MOST_COPIES: usize = 4 * (1024 + 256);
+/// What four attempts at the largest VM that a read believes take: 65,535 vCPUs and GSIs, 64 of either a copy.
+const MOST_COPIES: usize = 4 * (1024 + 1024);
 
 #[derive(Clone, Debug)]
 struct Input {
@@ -136,7 +136,7 @@ impl Place {
             }
             Self::RoutesHead { word } => Byte::OfRoutes(nth(0, routes, word.into())),
             Self::Route { which, word } => {
-                let route = usize::from(which) * size_of::<Route>();
+                let route = usize::from(which) % ROUTES * size_of::<Route>();
                 Byte::OfRoutes(nth(routes + route, size_of::<Route>(), word.into()))
             }
         }

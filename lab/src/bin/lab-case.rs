@@ -13,6 +13,7 @@ use lab::cases::{boots_for, cases_for, cases_on, journeys};
 use lab::exhibit::{self, Kind};
 use lab::host::{MapRules, Series};
 use lab::load::{self, Load};
+use lab::measure;
 use lab::{demo, oracle, suite};
 use lab_protocol::boot::PLAIN;
 use lab_protocol::{KvmBuild, Scale, Seed};
@@ -96,6 +97,12 @@ enum Verb {
         /// What stands beside nothing at all
         #[arg(long, value_enum, value_delimiter = ',', default_values_t = Observer::ALL)]
         observers: Vec<Observer>,
+    },
+    /// Measure what ldrscope itself takes, a line of JSON for each figure
+    Measure {
+        /// What to measure
+        #[command(subcommand)]
+        what: measure::What,
     },
     /// Show the 2019 failure beside what ldrscope says about it
     Demo,
@@ -201,6 +208,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 observers,
             };
             bench::run(&plan, &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Measure { what } => {
+            allow_many_files()?;
+            measure::run(&what, &mut io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Demo => {

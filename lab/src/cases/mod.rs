@@ -31,6 +31,7 @@ mod refusal;
 mod rights;
 mod routes;
 mod rules;
+mod scale;
 mod service;
 mod table;
 

@@ -10,7 +10,7 @@ use super::machine::{
 use super::{
     Bench, CaseError, Context, RunCase, alert, as_kvm, attribution, avic, check, deliver, effects, faults,
     fleet, ids, journald, kdump, keep_disabled, linux, many, migration, naming, old, oracle, process, quiet,
-    refusal, rights, routes, rules, service,
+    refusal, rights, routes, rules, scale, service,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -170,6 +170,9 @@ const TABLE: &[Entry] = &[
     Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
     Entry::once("large-288", many::large_288),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
+    Entry::once("boot-288", scale::boot_288).only_on(Series::V5_10),
+    Entry::both("boot-1024", scale::boot_1024).tested_on(&[Series::V6_1, Series::V6_12, Series::V7_3]),
+    Entry::once("event-among-many", scale::event_among_many).only_on(Series::V6_12),
     Entry::once("no-vm", quiet::no_vm),
     Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("check-not-root", check::not_root),

@@ -1,5 +1,6 @@
 //! What anybody can see from outside: a process in `/proc` ([`process`]), and what is attached to the kernel
-//! ([`attached`]). Nothing is asked of the process that is looked at.
+//! ([`attached`], [`programs`]). Nothing is asked of the process that is looked at.
 
 pub mod attached;
 pub mod process;
+pub mod programs;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a process takes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,21 @@ pub fn cpu_ticks(pid: u32) -> io::Result<u64> {
     }
 }
 
+/// The time that the process `pid` ran, all its threads together, as the scheduler counts it in nanoseconds.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = thread?.path().join("schedstat");
+        let text = fs::read_to_string(&path)?;
+        let field = text.split_ascii_whitespace().next().map(str::parse::<u64>);
+        let Some(Ok(ran)) = field else {
+            return Err(io::Error::other(format!("{} is odd: {text}", path.display())));
+        };
+        nanos += ran;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 fn number_after(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_ascii_whitespace().next()?.parse().ok()
@@ -93,7 +109,7 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Footprint, cpu_ticks};
+    use super::{Footprint, cpu_ticks, cpu_time};
 
     #[test]
     fn this_very_process_can_be_seen() {
@@ -101,5 +117,6 @@ mod tests {
         assert!(footprint.resident_kib > 0 && footprint.peak_kib >= footprint.resident_kib);
         assert!(footprint.threads > 0 && footprint.descriptors > 2);
         assert!(cpu_ticks(std::process::id()).is_ok());
+        assert!(cpu_time(std::process::id()).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::Map,
     programs::{KProbe, Program, ProgramError, RawTracePoint, kprobe::KProbeLinkId},
 };
@@ -20,6 +20,7 @@ use probe_common::speaking::Speaking;
 use super::{
     fentry::{Fentries, Site},
     handles::Handles,
+    loader,
     speaking::Voices,
     syscall,
     window::PROGRAMS,
@@ -91,9 +92,7 @@ impl Attachment {
         let object = OBJECT.ok_or(Obstacle::NoObject)?;
         let precise = u32::from(options.precise);
         let log_level = if options.log { log::Level::Trace as u8 } else { 0 };
-        let mut ebpf = EbpfLoader::new()
-            // Nothing here is relocated by the kernel's types: the layout is handed in.
-            .btf(None)
+        let mut ebpf = loader::without_types()
             .override_global("LAYOUT", bytemuck::bytes_of(&resolved.layout), true)
             .override_global("PRECISE", bytemuck::bytes_of(&precise), true)
             .override_global("AYA_LOG_LEVEL", bytemuck::bytes_of(&log_level), false)
@@ -321,8 +320,8 @@ fn keep_run_time() -> Option<OwnedFd> {
         .ok()
 }
 
-/// Aya parses the whole kernel's BTF while it loads an object, in many small allocations that the allocator
-/// would otherwise keep for as long as ldrscope runs.
+/// What was read of the kernel's types and of the object is let go of by now, and the allocator would keep it for as long as
+/// ldrscope runs.
 fn give_memory_back() {
     // SAFETY: takes no pointer and touches free memory only. Its answer, whether any was given back, does not
     // matter.

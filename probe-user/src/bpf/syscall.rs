@@ -32,6 +32,20 @@ struct TestRun {
     ctx_out: u64,
 }
 
+/// The beginning of what `BPF_PROG_LOAD` takes.
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
 /// The member `info`.
 #[repr(C)]
 struct Info {
@@ -220,6 +234,38 @@ pub(super) fn run(program: BorrowedFd<'_>, context: &[u64; WORDS]) -> io::Result
         prog_fd: number(program),
         ctx_size_in: size::<[u64; WORDS]>(),
         ctx_in: context.as_ptr() as u64,
+        ..TestRun::default()
+    };
+    call(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(drop)
+}
+
+/// Loads a program of the kind that is for nothing but to be run on demand (`BPF_PROG_TYPE_SYSCALL`, 5.14 on), made of the
+/// kernel's instructions of eight bytes.
+pub(super) fn load_on_demand(code: &[u64]) -> io::Result<OwnedFd> {
+    const SLEEPABLE: u32 = 1 << 4;
+    let mut attr = ProgramLoad {
+        kind: bpf_prog_type::BPF_PROG_TYPE_SYSCALL as u32,
+        instructions: u32::try_from(code.len()).map_err(io::Error::other)?,
+        code: code.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        // Programs of this kind must be.
+        flags: SLEEPABLE,
+    };
+    let descriptor = call(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: the kernel has just made it for this call alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Runs such a program once with `context`, which it may change.
+pub(super) fn run_on_demand(program: BorrowedFd<'_>, context: &mut [u64]) -> io::Result<()> {
+    let mut attr = TestRun {
+        prog_fd: number(program),
+        ctx_size_in: u32::try_from(size_of_val(context)).map_err(io::Error::other)?,
+        ctx_in: context.as_mut_ptr() as u64,
         ..TestRun::default()
     };
     call(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(drop)

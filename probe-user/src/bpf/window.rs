@@ -82,7 +82,7 @@ pub trait Copies {
         adopt: Adopt,
     ) -> Result<Box<VmCopy>, Self::Error>;
 
-    /// Copies the routes of 256 GSIs of a VM from `first_gsi` on. `kvm` is the address of its `struct kvm`.
+    /// Copies the routes of 64 GSIs of a VM from `first_gsi` on. `kvm` is the address of its `struct kvm`.
     ///
     /// # Errors
     ///

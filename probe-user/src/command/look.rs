@@ -12,6 +12,7 @@ use crate::{
     identity::{filter::VmFilter, process::ProcFs},
     kernel::obstacle::Obstacle,
     observer::{Backlog, Observer, Report},
+    steps::Steps,
 };
 
 /// A VM whose registers change under the read is read again, this many times at most.
@@ -46,7 +47,9 @@ pub(super) fn look_closely(observe: &Observe, subject: &Subject) -> Result<Look>
     let filter = VmFilter::new(subject.vm.clone());
     let mut engine =
         Engine::new(observer.facts().clone(), 0, filter, Box::new(ProcFs)).as_kvm(subject.as_kvm);
+    let mut steps = Steps::begin();
     take_in(&mut observer, &mut engine)?;
+    steps.done("reading the VMs that exist");
     engine.check_filter()?;
     let list_is_whole = observer.backlog() != Backlog::More && observer.counts().untracked == 0;
     Ok(Look {

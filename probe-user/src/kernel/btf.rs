@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use memchr::memmem;
 use thiserror::Error;
 
 /// Why BTF could not be read.
@@ -47,6 +48,8 @@ pub struct Btf<'a> {
     parts: Vec<Part<'a>>,
     /// Position of every type: part in the top bit, byte offset below. Index 0 is type id 1.
     types: Vec<u32>,
+    /// The few types that are asked for by their name, one in ten: structures and enums that say what they hold.
+    named: Vec<TypeId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +169,7 @@ impl<'a> Btf<'a> {
         let mut btf = Self {
             parts: Vec::with_capacity(2),
             types: Vec::new(),
+            named: Vec::new(),
         };
         btf.append(base, 0)?;
         if let Some(split) = split {
@@ -195,6 +199,9 @@ impl<'a> Btf<'a> {
             let end = at + 12 + tail;
             if end > part.types.len() {
                 return Err(BtfError::Truncated(at));
+            }
+            if vlen > 0 && matches!(kind, kind::STRUCT | kind::ENUM | kind::ENUM64) {
+                self.named.push(TypeId(id));
             }
             self.types.push(at as u32 | tag);
             at = end;
@@ -227,11 +234,25 @@ impl<'a> Btf<'a> {
         None
     }
 
+    /// Where `name` stands among the strings, ascending: once in each part, and wherever a longer string ends with it.
+    /// Comparing a type's own offset with these is much cheaper than reading every type's name.
+    fn places(&self, name: &str) -> Vec<u32> {
+        let terminated = [name.as_bytes(), b"\0"].concat();
+        let finder = memmem::Finder::new(&terminated);
+        let mut places = Vec::new();
+        let mut before = 0;
+        for part in &self.parts {
+            places.extend(finder.find_iter(part.strings).map(|at| (before + at) as u32));
+            before += part.strings.len();
+        }
+        places
+    }
+
     fn named(&self, name: &str, kinds: &[u32]) -> impl Iterator<Item = (TypeId, Type<'a>)> {
-        (1..=self.types.len() as u32).filter_map(move |id| {
-            let id = TypeId(id);
+        let places = self.places(name);
+        self.named.iter().filter_map(move |&id| {
             let found = self.get(id)?;
-            let matches = kinds.contains(&found.kind()) && self.string(found.name)? == name.as_bytes();
+            let matches = kinds.contains(&found.kind()) && places.binary_search(&found.name).is_ok();
             matches.then_some((id, found))
         })
     }
@@ -266,10 +287,7 @@ impl<'a> Btf<'a> {
     /// All structures of that name that have members: a merged BTF may hold several.
     #[must_use]
     pub fn structs(&self, name: &str) -> Vec<TypeId> {
-        self.named(name, &[kind::STRUCT])
-            .filter(|(_, found)| found.vlen() > 0)
-            .map(|(id, _)| id)
-            .collect()
+        self.named(name, &[kind::STRUCT]).map(|(id, _)| id).collect()
     }
 
     /// Finds a member by a dotted path, such as `arch.apic_map`, looking through anonymous structures and

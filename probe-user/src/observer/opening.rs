@@ -11,15 +11,17 @@ use crate::{
     bpf::{
         access::Access,
         attachment::{AttachOptions, Attachment},
+        lookup,
     },
     kernel::{
         layout::{Encoding, Resolved},
         obstacle::Obstacle,
         preflight,
-        support::KernelSupport,
+        support::{KernelSupport, Kvm},
         symbols::Symbols,
         types,
     },
+    steps::Steps,
 };
 
 /// Which functions of KVM are hooked.
@@ -111,16 +113,31 @@ pub struct Opened {
     pub early: Vec<Decoded>,
 }
 
+/// The symbols of KVM: asked for one by one where the kernel finds one by its name at once, else from the list of all.
+fn symbols(support: &KernelSupport) -> Result<Symbols, Obstacle> {
+    /// Kernels whose symbols are also sorted by name (commit 60443c88f3a8). Before, each look-up goes through half of them.
+    const SORTED_BY_NAME: (u32, u32) = (6, 2);
+    let quick = support.kvm == Kvm::Module && support.version() >= Some(SORTED_BY_NAME);
+    if quick && let Some(symbols) = lookup::symbols() {
+        return Ok(symbols);
+    }
+    Symbols::read()
+}
+
 /// Checks the host, loads and attaches the kernel side, and proves it with a canary.
 ///
 /// # Errors
 ///
 /// The [`Obstacle`] that stands in the way.
 pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obstacle> {
+    let mut steps = Steps::begin();
     let support = KernelSupport::probe();
     preflight::check(&support, options.btf.is_some())?;
-    let symbols = Symbols::read()?;
+    steps.done("looking at the host");
+    let symbols = symbols(&support)?;
+    steps.done("reading the kernel's symbols");
     let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
+    steps.done("reading the kernel's types");
     if let Some(build) = resolved.known_build.filter(|_| !options.canary) {
         return Err(Obstacle::Unproven { build: build.name });
     }
@@ -135,12 +152,14 @@ pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obsta
     let mut attachment = Attachment::make(attach_options, &resolved, &symbols)
         .map_err(|obstacle| preflight::explain(obstacle, &support))?;
     let mut access = Access::over(attachment.handles()?)?;
+    steps.done("loading and attaching");
     let mut early = Vec::new();
     let possible_rules = if options.canary {
         canary::prove(&mut access, &resolved, precise, &mut early)?
     } else {
         resolved.encoding.map_mode.possible_rules().to_vec()
     };
+    steps.done("proving it with a test VM");
     if purpose == Purpose::Watch {
         quicken(
             &mut attachment,
@@ -151,6 +170,7 @@ pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obsta
             &mut early,
         )?;
     }
+    steps.done("putting the fast programs in");
     if possible_rules.is_empty() {
         log::warn!(
             "KVM's maps of the test VM follow no map rules that ldrscope knows: it shows registers and published maps, and judges by \

@@ -36,7 +36,8 @@ pub struct Reading {
 pub fn read<C: Copies>(copies: &mut C, kvm: u64, generation: u64) -> Result<Option<Reading>, C::Error> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let Some(reading) = read_once(copies, kvm)? else {
+        let first = copies.vm(kvm, 0, 0, Adopt::No)?;
+        let Some(reading) = read_on(copies, kvm, first)? else {
             return Ok(None);
         };
         if reading.copy.before.generation != generation {
@@ -51,8 +52,16 @@ pub fn read<C: Copies>(copies: &mut C, kvm: u64, generation: u64) -> Result<Opti
     Ok(last)
 }
 
-fn read_once<C: Copies>(copies: &mut C, kvm: u64) -> Result<Option<Reading>, C::Error> {
-    let copy = copies.vm(kvm, 0, 0, Adopt::No)?;
+/// Reads what the first copy of a VM leaves to be read. `None` where that was not made.
+///
+/// # Errors
+///
+/// The first copy that could not be made.
+pub(super) fn read_on<C: Copies>(
+    copies: &mut C,
+    kvm: u64,
+    copy: Box<VmCopy>,
+) -> Result<Option<Reading>, C::Error> {
     if copy.made == 0 {
         return Ok(None);
     }

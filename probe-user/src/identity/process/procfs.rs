@@ -4,6 +4,9 @@
 //! process. All files are read below one descriptor of `/proc/PID`, which stays that process's: once it is gone, they
 //! cannot be read. What a process may change while it lives, its comm, arguments and group, can differ from one read
 //! to the next; its start time cannot, not even by execve(2).
+//!
+//! A host may have a thousand VMs when ldrscope starts, and each of these files takes four system calls: none is read for
+//! what another one tells.
 
 use std::{
     fs::File,
@@ -88,10 +91,8 @@ impl Task {
         stat::thread_group(&self.read("status").ok()?)
     }
 
-    /// Reads all of the process between two looks at its start time.
+    /// Reads all of the process. One that has a start time last of all was there all along.
     fn process(&self, pid: u32) -> Option<Process> {
-        let start_time = self.start_time()?;
-        let comm = self.read("comm").ok()?;
         // A process that has just ended or is a kernel thread has an empty command line.
         let mut cmdline = self.read("cmdline").unwrap_or_default();
         if cmdline.len() == MAX_BYTES {
@@ -100,13 +101,14 @@ impl Task {
             cmdline.truncate(whole);
         }
         let cgroup = self.read("cgroup").unwrap_or_default();
-        (self.start_time()? == start_time).then(|| Process {
+        let stat = self.read("stat").ok()?;
+        Some(Process {
             pid,
             own_pid: 0,
             cmdline,
-            comm: String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned(),
+            comm: String::from_utf8_lossy(stat::comm(&stat)?).into_owned(),
             cgroup,
-            start_time,
+            start_time: stat::start_time(&stat)?,
             thread_start_time: 0,
         })
     }
@@ -124,7 +126,9 @@ fn regular_file(path: &str) -> io::Result<Vec<u8>> {
 }
 
 fn bounded_read(file: File, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    /// What most files of a process fit into: then one call reads the file, and one its end.
+    const ORDINARY: usize = 4096;
+    let mut bytes = Vec::with_capacity(ORDINARY);
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -146,6 +150,8 @@ mod tests {
         assert_eq!(me.pid, std::process::id());
         assert!(me.start_time > 0);
         assert!(!me.cmdline.is_empty());
+        let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(format!("{}\n", me.comm), comm);
         assert_eq!(ProcFs.read(u32::MAX), None);
     }
 

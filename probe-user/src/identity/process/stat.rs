@@ -1,5 +1,12 @@
 //! The numbers in `/proc/PID/stat` and `/proc/PID/status`. Pure, over hostile bytes: a process chooses its comm.
 
+/// Field 2 of `/proc/PID/stat`, which is what `/proc/PID/comm` says, its line end left out.
+pub(super) fn comm(stat: &[u8]) -> Option<&[u8]> {
+    let begin = stat.iter().position(|byte| *byte == b'(')? + 1;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(begin..end)
+}
+
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)), clock ticks after boot. The comm in field 2 may hold spaces and
 /// parentheses, so fields are counted from the last closing one.
 pub(super) fn start_time(stat: &[u8]) -> Option<u64> {
@@ -43,9 +50,12 @@ mod tests {
         for comm in ["qemu", "a b", "x) R 1 2 (y", ")", "\x1b[0m"] {
             let stat = format!("4711 ({comm}) {fields}\n");
             assert_eq!(start_time(stat.as_bytes()), Some(22), "{comm}");
+            assert_eq!(super::comm(stat.as_bytes()), Some(comm.as_bytes()));
         }
         assert_eq!(start_time(b"1 (\xff) S 1"), None);
         assert_eq!(start_time(b""), None);
+        assert_eq!(comm(b"1 (\xff) S 1"), Some(&b"\xff"[..]));
+        assert_eq!(comm(b"1 )("), None);
     }
 
     #[test]

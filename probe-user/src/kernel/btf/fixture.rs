@@ -95,7 +95,13 @@ impl Blobs {
         const HEADER_AND_TYPE_HEAD: usize = 24 + 12;
         let btf = self.parse().unwrap();
         let mut records = Vec::new();
-        for (TypeId(id), found) in btf.named(holder, &[kind::STRUCT, kind::UNION]) {
+        let held = (1..=btf.types.len() as u32).filter_map(|id| Some((id, btf.get(TypeId(id))?)));
+        for (id, found) in held {
+            let is_holder = matches!(found.kind(), kind::STRUCT | kind::UNION)
+                && btf.string(found.name).unwrap() == holder.as_bytes();
+            if !is_holder {
+                continue;
+            }
             let position = btf.types[id as usize - 1];
             for index in 0..found.vlen() {
                 if btf.string(found.word(index * 3).unwrap()).unwrap() == member.as_bytes() {

@@ -1,6 +1,8 @@
 //! Members of the structures that only the kvm module's types describe (arch/x86/kvm/lapic.h, ioapic.h and
 //! include/linux/kvm_host.h): from the types where they are there, else from the table of known builds.
 
+use probe_common::layout::ABSENT;
+
 use super::{LayoutError, Struct, known::KnownBuild, optional};
 use crate::kernel::btf::Btf;
 
@@ -35,7 +37,8 @@ impl ModuleMembers {
 
     fn of_types(btf: &Btf<'_>) -> Result<Self, LayoutError> {
         let lapic = Struct::find(btf, "kvm_lapic")?;
-        let route = |member| optional(btf, "kvm_kernel_irq_routing_entry", member);
+        let entry = Struct::find(btf, "kvm_kernel_irq_routing_entry").ok();
+        let route = |member| entry.as_ref().map_or(ABSENT, |entry| entry.optional(member));
         Ok(Self {
             lapic_vcpu: lapic.scalar("vcpu", 8)?,
             lapic_sw_enabled: lapic.scalar("sw_enabled", 1)?,

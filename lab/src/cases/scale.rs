@@ -1,0 +1,131 @@
+//! Large hosts and large guests: nothing is lost while a thousand vCPUs boot, and an event takes no longer beside a thousand VMs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Bench, CaseError, CaseResult, Context, require};
+use crate::contract::{Confidence, Finding, Snapshot, StatusKind};
+use crate::guest::lapic::{APIC_BASE_ENABLED, APIC_BASE_X2APIC, ApicReg, DFR_FLAT, SVR_ENABLED, ldr};
+use crate::guest::{Guest, GuestError, layout};
+use crate::measure::event;
+use crate::tool::{PATIENCE, Watch, snapshot};
+
+/// The most that 5.10 allows (`KVM_MAX_VCPUS`).
+pub(super) fn boot_288(context: &Context, bench: &mut Bench) -> CaseResult {
+    boot(288, context, bench)
+}
+
+pub(super) fn boot_1024(context: &Context, bench: &mut Bench) -> CaseResult {
+    boot(1024, context, bench)
+}
+
+/// Every vCPU of a large guest sets ID, SVR, DFR and LDR, one after the other, and KVM builds its map anew each time. With the
+/// ring as large as it is by default nothing is dropped, and in the end the very state is known.
+fn boot(vcpus: u32, context: &Context, bench: &mut Bench) -> CaseResult {
+    bench.clear();
+    let mut watch = Watch::ready(context.hooks)?;
+    let guest = Guest::with_vcpus(vcpus)?;
+    for id in 0..vcpus {
+        set_up(&guest, id)?;
+    }
+    let told = settled(&mut watch)?;
+    let lost = watch
+        .statuses()
+        .iter()
+        .any(|status| status.status == StatusKind::Lost);
+    watch.require(!lost, "no event should be lost")?;
+    let seen = snapshot(&[])?;
+    is_exact(&seen, &guest, vcpus)?;
+    let found: BTreeSet<_> = seen.vms.iter().flat_map(|vm| &vm.findings).map(essence).collect();
+    watch.require(
+        told == found,
+        &format!("what was told should be what a snapshot finds, which is {found:?}"),
+    )?;
+    Ok(())
+}
+
+/// As a Linux boot does it: flat, one slot of eight for each vCPU that xAPIC can name, x2APIC for the others.
+fn set_up(guest: &Guest, id: u32) -> Result<(), GuestError> {
+    if id > 0xFF {
+        let mode = APIC_BASE_ENABLED | APIC_BASE_X2APIC;
+        return guest
+            .set_apic_base(id, u64::from(layout::LAPIC) | mode)
+            .and_then(|()| guest.edit_lapic(id, &[(ApicReg::Svr, SVR_ENABLED)]));
+    }
+    for register in [
+        (ApicReg::Id, id << 24),
+        (ApicReg::Svr, SVR_ENABLED),
+        (ApicReg::Dfr, DFR_FLAT),
+        (ApicReg::Ldr, ldr(1 << (id % 8))),
+    ] {
+        guest.edit_lapic(id, &[register])?;
+    }
+    Ok(())
+}
+
+/// What stands once nothing more is told.
+fn settled(watch: &mut Watch) -> Result<BTreeSet<String>, CaseError> {
+    const CALM: Duration = Duration::from_secs(1);
+    watch.wait_for("something is told of it", PATIENCE, |standing| {
+        !standing.is_empty()
+    })?;
+    let mut events = 0;
+    while watch.events().len() > events {
+        events = watch.events().len();
+        watch.take_lines_for(CALM)?;
+    }
+    Ok(watch.standing().findings().into_iter().map(essence).collect())
+}
+
+/// A finding, but for when and by whom.
+fn essence(finding: &Finding) -> String {
+    let Finding {
+        rule,
+        severity,
+        vcpus,
+        slots,
+        ..
+    } = finding;
+    format!("{rule:?} {severity:?} {vcpus:?} {slots:?}")
+}
+
+/// Whether the snapshot holds that one guest, register by register.
+fn is_exact(seen: &Snapshot, guest: &Guest, vcpus: u32) -> CaseResult {
+    let [vm] = seen.vms.as_slice() else {
+        return Err(CaseError::Unmet(format!(
+            "one VM should be there, are {}",
+            seen.vms.len()
+        )));
+    };
+    require(
+        vm.confidence == Confidence::Certain && vm.map.agrees == Some(true),
+        || format!("it should be certain and its maps agree: {:?}", vm.findings),
+    )?;
+    require(vm.vcpus.len() == vcpus as usize, || {
+        format!("{vcpus} vCPUs should be there, are {}", vm.vcpus.len())
+    })?;
+    for vcpu in &vm.vcpus {
+        let page = guest.lapic(vcpu.vcpu_id)?;
+        let wanted = [ApicReg::Ldr, ApicReg::Dfr, ApicReg::Svr].map(|reg| page.get(reg));
+        let got = [vcpu.ldr, vcpu.dfr, vcpu.svr];
+        require(got == wanted, || {
+            format!("vCPU {}: {got:#x?}, should be {wanted:#x?}", vcpu.vcpu_id)
+        })?;
+    }
+    Ok(())
+}
+
+/// By the scheduler's account of ldrscope's CPU time, in one run. Emulation makes it vary by half; were each VM looked at for each
+/// event, it would be a multiple.
+pub(super) fn event_among_many(_: &Context, bench: &mut Bench) -> CaseResult {
+    const EVENTS: u32 = 300;
+    const VMS: u32 = 1000;
+    bench.clear();
+    let alone = event::of_one(0, EVENTS)?;
+    let among = event::of_one(VMS, EVENTS)?;
+    require(among <= 2 * alone, || {
+        format!(
+            "an event should take as long beside {VMS} VMs as alone, took {among} ns instead of {alone} ns"
+        )
+    })
+}
