@@ -4,7 +4,7 @@
 //! Fed by touches (the vCPU that ran, as it stood at that moment) and by samples. State is never taken from
 //! here: findings come from samples, their causes and their suspicion from this module.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use crate::{
     cause::{Cause, Register, Route, RouteCounts, Task},
@@ -73,7 +73,7 @@ impl History {
 
     /// Takes in a touch.
     pub fn touched(&mut self, touched: &Touched) -> News {
-        let task = Arc::new(touched.task.clone());
+        let task = touched.task;
         if let (
             Some(id),
             Touch::Wrote {
@@ -232,7 +232,7 @@ struct Step {
 }
 
 impl Attribution {
-    fn guest_write(at: BootTime, task: Arc<Task>) -> Self {
+    const fn guest_write(at: BootTime, task: Task) -> Self {
         Self {
             at,
             route: Route::GuestWrite,

@@ -4,6 +4,7 @@
 //! about it is, and never again after its end. Canaries are never reported.
 
 use probe_apic::{
+    comm::Comm,
     id::{BootTime, VmId},
     observation::{Observation, Origin, VmGone, VmSeen},
 };
@@ -113,7 +114,7 @@ impl Registry {
                 self.list_is_stale = true;
                 return;
             }
-            let standing = Standing::of_owner(&ingest::comm(event));
+            let standing = Standing::of_owner(&Comm::new(event.comm).text());
             let owner = (standing == Standing::Reported).then_some(event.tgid);
             let resident = Resident {
                 owner,
