@@ -80,6 +80,10 @@ impl VcpuHistory {
         Self::starting_from(id, lapic, Some(at))
     }
 
+    pub(super) const fn id(&self) -> VcpuId {
+        self.id
+    }
+
     fn starting_from(id: VcpuId, lapic: Lapic, found_at: Option<BootTime>) -> Self {
         Self {
             id,
