@@ -56,8 +56,8 @@ impl Registry {
     }
 
     /// Whether that VM is known at that address.
-    pub(super) fn knows(&mut self, kvm: u64, vm: VmId) -> bool {
-        self.census.get(kvm, vm).is_some()
+    pub(super) fn knows(&self, kvm: u64, vm: VmId) -> bool {
+        self.census.knows(kvm, vm)
     }
 
     /// The scan found a VM that was not known, of a process of that name.
@@ -70,7 +70,7 @@ impl Registry {
     }
 
     /// VMs that must be read, by address.
-    pub(super) fn stale(&self, now: BootTime) -> Vec<(u64, VmId)> {
+    pub(super) fn stale(&mut self, now: BootTime) -> Vec<(u64, VmId)> {
         self.census.stale(now)
     }
 
@@ -108,7 +108,7 @@ impl Registry {
             self.end(event.kvm, vm, at, out);
             return;
         }
-        if self.census.get(event.kvm, vm).is_none() {
+        if !self.census.knows(event.kvm, vm) {
             if event.kind != Kind::VmBorn {
                 // Its birth was lost, or came before an end that was reported: reading it will tell.
                 self.list_is_stale = true;
