@@ -84,6 +84,7 @@ fn host_of(sample: &VmSample) -> Host {
     host
 }
 
+#[expect(clippy::expect_used, reason = "a host has the VM whose sample it was given")]
 fn judgement(criterion: &mut Criterion) {
     at_every_size(criterion, "judge", |bencher, sample| {
         let host = host_of(sample);

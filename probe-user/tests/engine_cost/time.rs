@@ -33,7 +33,7 @@ fn cost_of_a_batch(host: &mut Host) -> Duration {
         host.take_in(reports);
         busy() - before
     });
-    costs.min().expect("there are batches")
+    costs.fold(Duration::MAX, Duration::min)
 }
 
 #[test]
@@ -143,7 +143,7 @@ impl Large {
             drop(engine.poll(BootTime(10_000_000_000)));
             busy() - before
         });
-        costs.min().expect("there are rounds")
+        costs.fold(Duration::MAX, Duration::min)
     }
 }
 

@@ -125,18 +125,18 @@ impl StormyVm {
     /// recalculations that follow. Every other batch leaves a multi-bit LDR behind.
     pub(crate) fn batch(&mut self, events: usize, at: BootTime) -> Vec<Report> {
         self.batches += 1;
-        let leaves_broken = self.batches % 2 == 1;
+        let leaves_broken = !self.batches.is_multiple_of(2);
         let reports = (0..events).map(|event| {
             let last_of_vcpu = event + 2 * self.vcpus.len() >= events;
             let number = event / 2 % self.vcpus.len();
             let round = event / 2 / self.vcpus.len();
             let restored = event % 8 >= 6;
-            if event % 2 == 0 {
+            if event.is_multiple_of(2) {
                 let own = own_ldr(number as u32);
                 let odd = if last_of_vcpu {
                     leaves_broken && number == 0
                 } else {
-                    round % 2 == 0
+                    round.is_multiple_of(2)
                 };
                 let before = self.vcpus[number];
                 let ldr = if odd { Ldr(own.0 | 0xff00_0000) } else { own };
