@@ -1,15 +1,13 @@
 //! Events a second that the engine takes in on one core: a storm in memory, fed and polled as the live loop does it.
 //!
 //! An element of the throughput is an event, that is a record of the ring told as a touch. The read of the VM that follows
-//! each batch, its judgement and the poll are in the time, and are not counted.
+//! each batch, its judgement and the poll are in the time, and are not counted. The time is that of the thread: what else a
+//! machine does is left out.
 
 #[path = "../tests/storm/mod.rs"]
 mod storm;
 
-use std::{
-    iter,
-    time::{Duration, Instant},
-};
+use std::{iter, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use storm::Host;
@@ -37,9 +35,9 @@ fn take_in_batches(
                 let mut busy = Duration::ZERO;
                 for vm in next.by_ref().take(rounds as usize) {
                     let reports = host.batch(vm, events);
-                    let began = Instant::now();
+                    let before = storm::running();
                     host.take_in(reports);
-                    busy += began.elapsed();
+                    busy += storm::running() - before;
                 }
                 busy
             });

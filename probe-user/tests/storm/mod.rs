@@ -4,6 +4,8 @@
 //! An *event* is a record of the ring, told as a [`Touched`]. One read of the VM, a *sample*, follows each batch of them, as
 //! on a live host. What is counted is told by whoever uses it.
 
+use std::time::Duration;
+
 use ldrscope::{
     engine::{Engine, output::Output},
     identity::{
@@ -22,6 +24,13 @@ use probe_apic::{
     rebuild::rebuild,
     reg::{Ldr, Svr},
 };
+use rustix::time::{ClockId, clock_gettime};
+
+/// The time that this thread has been running.
+pub(crate) fn running() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
 
 /// The rules of the host: those under which a multi-bit LDR breaks destinations.
 const RULES: MapRules = MapRules::Overwrite;
