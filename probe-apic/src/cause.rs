@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use crate::id::{BootTime, VcpuId};
+use crate::{
+    comm::Comm,
+    id::{BootTime, VcpuId},
+};
 
 /// How a register changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,15 +109,15 @@ impl Register {
     }
 }
 
-/// A host task, as the kernel named it. `comm` is hostile text: escape it before showing it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A host task, as the kernel named it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Task {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
     /// Thread-group id in the initial pid namespace.
     pub tgid: u32,
-    /// The thread's name, at most 15 bytes, made valid UTF-8.
-    pub comm: String,
+    /// The thread's name.
+    pub comm: Comm,
 }
 
 /// The change of one register that a finding rests on. What is not known is `None`.

@@ -8,13 +8,16 @@
 use crate::{map::LogicalAndPhysicalMap, map_rules::MapRules, observation::VcpuSample, vcpu_set::VcpuSet};
 
 mod architecture;
+pub(crate) mod destination_set;
 mod kvm;
-mod responders;
+mod picks;
+mod reading;
 mod table;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+pub use picks::Picks;
 pub use table::Deliveries;
 pub use verdict::Verdict;
 

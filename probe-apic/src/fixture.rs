@@ -143,7 +143,7 @@ pub(crate) fn touched(at: u64, what: Touch, tid: u32, vcpu: &VcpuSample) -> Obse
         task: Task {
             tid,
             tgid: 100,
-            comm: format!("CPU {tid}/KVM"),
+            comm: format!("CPU {tid}/KVM").as_str().into(),
         },
     })
 }

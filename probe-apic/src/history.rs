@@ -4,8 +4,6 @@
 //! Fed by touches (the vCPU that ran, as it stood at that moment) and by samples. State is never taken from
 //! here: findings come from samples, their causes and their suspicion from this module.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use crate::{
     cause::{Cause, Register, Route, RouteCounts, Task},
     id::{BootTime, VcpuId},
@@ -13,11 +11,13 @@ use crate::{
     observation::{Origin, Touch, Touched, VmSample},
 };
 
+mod acquaintance;
 mod ldr_life;
 #[cfg(test)]
 mod tests;
 mod vcpu;
 
+use acquaintance::Acquaintance;
 use ldr_life::Renewal;
 use vcpu::{Attribution, VcpuHistory};
 
@@ -25,7 +25,7 @@ use vcpu::{Attribution, VcpuHistory};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     origin: Origin,
-    vcpus: BTreeMap<VcpuId, VcpuHistory>,
+    vcpus: Acquaintance,
     /// The count of recalculations in the last sample.
     sampled: Option<u64>,
     /// The last recalculation since that sample: the best guess for a change that no touch explains.
@@ -38,6 +38,8 @@ pub struct History {
     ldr_changes: RouteCounts,
     /// Touches were left out since the last sample.
     gap: bool,
+    /// Touches told of something since then.
+    told: bool,
 }
 
 /// When the VM is to be judged because of what a touch told.
@@ -57,12 +59,13 @@ impl History {
     pub const fn new(origin: Origin) -> Self {
         Self {
             origin,
-            vcpus: BTreeMap::new(),
+            vcpus: Acquaintance::new(),
             sampled: None,
             recalculation: None,
             generation: None,
             ldr_changes: RouteCounts::NONE,
             gap: false,
+            told: false,
         }
     }
 
@@ -73,7 +76,8 @@ impl History {
 
     /// Takes in a touch.
     pub fn touched(&mut self, touched: &Touched) -> News {
-        let task = Arc::new(touched.task.clone());
+        self.told = true;
+        let task = touched.task;
         if let (
             Some(id),
             Touch::Wrote {
@@ -85,7 +89,7 @@ impl History {
         ) = (touched.vcpu, touched.what)
         {
             // The recalculation that follows tells what came of it.
-            if let Some(vcpu) = self.vcpus.get_mut(&id) {
+            if let Some(vcpu) = self.vcpus.get_mut(id) {
                 vcpu.wrote(register, old, guest_rip);
             }
             return News::None;
@@ -103,7 +107,7 @@ impl History {
         });
         let found = self.origin == Origin::Scan && self.sampled.is_none();
         let gap = self.gap;
-        let vcpu = self.vcpus.entry(id).or_insert_with(|| match found {
+        let vcpu = self.vcpus.get_or_begin(id, || match found {
             true => VcpuHistory::found(id, touched.at, lapic),
             false => VcpuHistory::born(id),
         });
@@ -158,7 +162,7 @@ impl History {
         };
         let mut renewals = Vec::new();
         for seen in &sample.vcpus {
-            let vcpu = self.vcpus.entry(seen.id).or_insert_with(|| match found {
+            let vcpu = self.vcpus.get_or_begin(seen.id, || match found {
                 true => VcpuHistory::found(seen.id, sample.trigger, seen.lapic),
                 false => VcpuHistory::born(seen.id),
             });
@@ -167,11 +171,21 @@ impl History {
                 vcpu.begin_anew(&seen.lapic);
             }
         }
-        self.gap = false;
+        (self.gap, self.told) = (false, false);
         for renewal in renewals {
             self.renewed(renewal);
         }
         self.sampled = Some(sample.recalculations);
+    }
+
+    /// Takes in a sample that shows the state of the last one: where nothing was told of in between, its vCPUs need not be
+    /// looked at.
+    pub(crate) fn sampled_again(&mut self, sample: &VmSample) {
+        if self.told || self.gap {
+            self.sampled(sample);
+        } else if sample.consistent {
+            self.sampled = Some(sample.recalculations);
+        }
     }
 
     /// A vCPU began a new life. True where that begins a new generation; one that was itself left over only
@@ -191,7 +205,7 @@ impl History {
     /// Meaningful for enabled xAPIC vCPUs with a logical ID.
     #[must_use]
     pub fn suspects(&self, vcpu: VcpuId) -> bool {
-        let (Some(generation), Some(vcpu)) = (self.generation, self.vcpus.get(&vcpu)) else {
+        let (Some(generation), Some(vcpu)) = (self.generation, self.vcpus.get(vcpu)) else {
             return false;
         };
         vcpu.ldr_written_at()
@@ -209,7 +223,7 @@ impl History {
     /// register named wins.
     pub fn latest_cause(&self, vcpus: impl Iterator<Item = VcpuId>, registers: &[Register]) -> Option<Cause> {
         let mut latest: Option<(BootTime, &VcpuHistory, Register)> = None;
-        for vcpu in vcpus.filter_map(|id| self.vcpus.get(&id)) {
+        for vcpu in vcpus.filter_map(|id| self.vcpus.get(id)) {
             for &register in registers {
                 let Some(at) = vcpu.changed_at(register) else {
                     continue;
@@ -232,7 +246,7 @@ struct Step {
 }
 
 impl Attribution {
-    fn guest_write(at: BootTime, task: Arc<Task>) -> Self {
+    const fn guest_write(at: BootTime, task: Task) -> Self {
         Self {
             at,
             route: Route::GuestWrite,

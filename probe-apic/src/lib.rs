@@ -10,6 +10,7 @@
 pub mod aim;
 pub mod apicv;
 pub mod cause;
+pub mod comm;
 pub mod delivery;
 pub mod finding;
 #[cfg(test)]

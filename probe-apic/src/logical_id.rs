@@ -74,6 +74,18 @@ pub struct NamedSlots {
 }
 
 impl NamedSlots {
+    /// This slot alone. One that its model does not have is named by nothing.
+    #[must_use]
+    pub const fn only(model: Model, slot: Slot) -> Self {
+        let Slot { cluster, bit } = slot;
+        let bits = match model {
+            Model::Flat if cluster == 0 && bit < 8 => 1 << bit,
+            Model::Cluster if cluster < 16 && bit < 4 => 1 << bit,
+            Model::Flat | Model::Cluster => 0,
+        };
+        Self { model, cluster, bits }
+    }
+
     /// How many slots are named.
     #[must_use]
     pub const fn count(self) -> u32 {

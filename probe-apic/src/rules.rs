@@ -25,6 +25,7 @@ mod map_disabled;
 mod map_divergence;
 mod mode_mixed;
 mod physical_alias;
+mod places;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -228,12 +229,5 @@ fn ids<'a>(vcpus: impl IntoIterator<Item = &'a VcpuSample>) -> Vec<VcpuId> {
 
 /// The slots that the LDRs of `vcpus` name, each once, ascending.
 fn named_slots<'a>(vcpus: impl IntoIterator<Item = &'a VcpuSample>) -> Vec<(Model, Slot)> {
-    let mut slots: Vec<(Model, Slot)> = vcpus
-        .into_iter()
-        .filter_map(|vcpu| vcpu.lapic.names())
-        .flat_map(|named| named.iter().map(move |slot| (named.model, slot)))
-        .collect();
-    slots.sort_unstable();
-    slots.dedup();
-    slots
+    places::each_once(vcpus.into_iter().filter_map(|vcpu| vcpu.lapic.names()))
 }

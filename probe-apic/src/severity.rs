@@ -3,20 +3,21 @@
 //! The tables of deliveries that this needs (here, under other map rules, with disabled APICs enabled) are
 //! computed at most once for all findings of a VM, and not at all for a VM without findings.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use crate::{
     aim::Aim,
-    delivery::{Deliveries, DeliveryMode, Destination, DestinationMode, Fabric, Verdict},
+    delivery::{
+        Deliveries, Destination, DestinationMode, Fabric, Picks, Verdict, destination_set::DestinationSet,
+    },
     finding::{Effect, Severity},
-    id::Slot,
+    id::{Slot, VcpuIdx},
     lapic::Lapic,
-    logical_id::{LogicalId, Model},
+    logical_id::{Model, NamedSlots},
     map_rules::MapRules,
     observation::VcpuSample,
     rebuild::rebuild,
     reg::ApicBase,
-    vcpu_set::VcpuSet,
     vm::Vm,
 };
 
@@ -24,7 +25,7 @@ use crate::{
 mod tests;
 
 /// The destinations that count: 255 is broadcast.
-const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=254;
+const DESTINATIONS: DestinationSet = DestinationSet::ALL.without(Destination::BROADCAST as u8);
 
 /// What a finding is about, as far as its consequences go.
 ///
@@ -34,9 +35,9 @@ const DESTINATIONS: std::ops::RangeInclusive<u8> = 0..=254;
 pub(crate) struct Scope {
     /// Of which mode the destinations are.
     mode: DestinationMode,
-    vcpus: VcpuSet,
-    /// Destinations 0-255 that name one of the slots.
-    naming: [bool; 256],
+    vcpus: Vec<VcpuIdx>,
+    /// Destinations that name one of the slots.
+    naming: DestinationSet,
     whole_vm: bool,
     /// Whether every destination that is slow counts, touched or not.
     slow_everywhere: bool,
@@ -49,41 +50,36 @@ pub(crate) struct Scope {
 impl Scope {
     /// For a finding about logical destinations.
     pub(crate) fn logical<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>, slots: &[(Model, Slot)]) -> Self {
-        let names = |dest: u8| {
-            slots
-                .iter()
-                .any(|&(model, slot)| LogicalId(dest).named_under(model).contains(slot))
-        };
-        Self::new(DestinationMode::Logical, vcpus, names)
+        let naming = slots.iter().fold(DestinationSet::NONE, |naming, &(model, slot)| {
+            naming | DestinationSet::naming(NamedSlots::only(model, slot))
+        });
+        Self::new(DestinationMode::Logical, vcpus, naming)
     }
 
     /// For a finding about physical destinations.
     pub(crate) fn physical<'a>(vcpus: impl Iterator<Item = &'a VcpuSample>) -> Self {
-        Self::new(DestinationMode::Physical, vcpus, |_| false)
+        Self::new(DestinationMode::Physical, vcpus, DestinationSet::NONE)
     }
 
     fn new<'a>(
         mode: DestinationMode,
         vcpus: impl Iterator<Item = &'a VcpuSample>,
-        names: impl Fn(u8) -> bool,
+        naming: DestinationSet,
     ) -> Self {
         let mut scope = Self {
             mode,
-            vcpus: VcpuSet::new(),
-            naming: [false; 256],
+            vcpus: Vec::new(),
+            naming,
             whole_vm: false,
             slow_everywhere: false,
             loses_apicv: false,
             has_disabled: false,
         };
         for vcpu in vcpus {
-            scope.vcpus.insert(vcpu.idx);
+            scope.vcpus.push(vcpu.idx);
             scope.has_disabled |= !vcpu.lapic.enabled();
         }
-        for dest in 0..=u8::MAX {
-            scope.naming[usize::from(dest)] = names(dest);
-        }
-        scope.whole_vm = scope.vcpus.is_empty() && !scope.naming.contains(&true);
+        scope.whole_vm = scope.vcpus.is_empty() && scope.naming.is_empty();
         scope
     }
 
@@ -113,11 +109,27 @@ impl Scope {
         }
     }
 
-    fn touches(&self, deliveries: &Deliveries, dest: u8) -> bool {
-        self.whole_vm
-            || self.naming[usize::from(dest)]
-            || deliveries.to(dest).architecture.intersects(&self.vcpus)
-            || deliveries.to(dest).kvm.intersects(&self.vcpus)
+    /// The destinations that touch it.
+    fn touched(&self, deliveries: &Deliveries) -> DestinationSet {
+        if self.whole_vm {
+            return DestinationSet::ALL;
+        }
+        self.vcpus
+            .iter()
+            .fold(self.naming, |touched, &idx| touched | deliveries.reaching(idx))
+    }
+
+    /// What of `deliveries` it breaks.
+    fn effect(&self, deliveries: &Deliveries) -> Effect {
+        let touched = self.touched(deliveries) & DESTINATIONS;
+        let count = |verdict| (deliveries.with(verdict) & touched).len();
+        let slow = deliveries.with(Verdict::Slow) & DESTINATIONS;
+        Effect {
+            lost: count(Verdict::Lost),
+            misrouted: count(Verdict::Misrouted),
+            partial: count(Verdict::Partial),
+            slow: !slow.is_empty() && (self.slow_everywhere || count(Verdict::Slow) > 0),
+        }
     }
 }
 
@@ -141,8 +153,15 @@ pub(crate) struct Consequences<'a> {
 #[derive(Default)]
 struct Tables {
     here: OnceCell<Option<Deliveries>>,
+    failing_aims: OnceCell<Vec<FailingAim>>,
     under_other_rules: OnceCell<Vec<Deliveries>>,
     once_enabled: OnceCell<Option<Deliveries>>,
+}
+
+/// A source whose interrupts do not arrive as they should, and the destination that it uses.
+struct FailingAim {
+    aim: Aim,
+    dest: u8,
 }
 
 impl<'a> Consequences<'a> {
@@ -171,7 +190,7 @@ impl<'a> Consequences<'a> {
                 aim: None,
             };
         };
-        let effect = effect(here, scope);
+        let effect = scope.effect(here);
         let aim = self.aim_at_broken(here, scope);
         let mode_in_use = || self.aims(scope.mode).next().is_some();
         let severity = if aim.is_some() {
@@ -197,30 +216,36 @@ impl<'a> Consequences<'a> {
     }
 
     fn aim_at_broken(&self, here: &Deliveries, scope: &Scope) -> Option<Aim> {
-        let is_broken = |aim: &&Aim| {
-            u8::try_from(aim.dest).is_ok_and(|dest| {
-                DESTINATIONS.contains(&dest)
-                    && scope.touches(here, dest)
-                    && self.fails(here, scope.mode, aim, dest)
-            })
-        };
-        self.aims(scope.mode).find(is_broken).copied()
+        let failing = &self.tables(scope.mode).failing_aims;
+        let failing = failing.get_or_init(|| self.failing_aims(here, scope.mode));
+        if failing.is_empty() {
+            return None;
+        }
+        let touched = scope.touched(here);
+        let aimed = failing.iter().find(|failing| touched.contains(failing.dest));
+        aimed.map(|failing| failing.aim)
     }
 
-    /// Whether what `aim` sends to `dest` does not arrive as it should. For lowest priority one of the vCPUs named
-    /// is enough: it depends on the vCPU picked.
-    fn fails(&self, here: &Deliveries, mode: DestinationMode, aim: &Aim, dest: u8) -> bool {
-        let verdict = here.verdict(dest);
-        if !verdict.is_broken() || !aim.lowest_priority {
-            return verdict.is_broken();
-        }
-        let dest = Destination {
-            mode,
-            id: u32::from(dest),
+    /// The sources whose interrupts do not arrive as they should. For lowest priority one of the vCPUs named is enough: it
+    /// depends on the vCPU picked.
+    fn failing_aims(&self, here: &Deliveries, mode: DestinationMode) -> Vec<FailingAim> {
+        let Some(fabric) = self.vm.fabric() else {
+            return Vec::new();
         };
-        let pick = DeliveryMode::LowestPriority { vector: aim.vector };
-        let delivery = self.vm.fabric().map(|fabric| fabric.deliver(dest, pick));
-        delivery.is_some_and(|delivery| delivery.verdict.is_broken())
+        let mut picks: BTreeMap<u8, Picks<'_>> = BTreeMap::new();
+        let mut failing = |aim: &Aim| {
+            let dest = u8::try_from(aim.dest)
+                .ok()
+                .filter(|&dest| DESTINATIONS.contains(dest))?;
+            let fails = here.verdict(dest).is_broken()
+                && (!aim.lowest_priority
+                    || picks
+                        .entry(dest)
+                        .or_insert_with(|| Picks::of(here, &fabric, dest))
+                        .fails(aim.vector));
+            fails.then_some(FailingAim { aim: *aim, dest })
+        };
+        self.aims(mode).filter_map(&mut failing).collect()
     }
 
     /// Whether it would break something under other map rules, or anything but run smoothly once its disabled
@@ -232,7 +257,7 @@ impl<'a> Consequences<'a> {
             .get_or_init(|| self.compute_under_other_rules(scope.mode));
         if elsewhere
             .iter()
-            .any(|deliveries| effect(deliveries, scope).broken() > 0)
+            .any(|deliveries| scope.effect(deliveries).broken() > 0)
         {
             return true;
         }
@@ -242,7 +267,7 @@ impl<'a> Consequences<'a> {
                 .get_or_init(|| self.compute_once_enabled(scope.mode))
                 .as_ref()
                 .is_some_and(|deliveries| {
-                    let effect = effect(deliveries, scope);
+                    let effect = scope.effect(deliveries);
                     effect.broken() > 0 || effect.slow
                 })
     }
@@ -285,23 +310,4 @@ fn enable_if_left_over(lapic: &mut Lapic) {
         lapic.sw_enabled = true;
         lapic.apic_base = ApicBase(lapic.apic_base.0 | ApicBase::POWER_ON.mode_bits());
     }
-}
-
-fn effect(deliveries: &Deliveries, scope: &Scope) -> Effect {
-    let mut effect = Effect::default();
-    for dest in DESTINATIONS {
-        let verdict = deliveries.verdict(dest);
-        let counts = (verdict == Verdict::Slow && scope.slow_everywhere) || scope.touches(deliveries, dest);
-        if verdict == Verdict::Ok || !counts {
-            continue;
-        }
-        match verdict {
-            Verdict::Ok => {}
-            Verdict::Slow => effect.slow = true,
-            Verdict::Lost => effect.lost += 1,
-            Verdict::Misrouted => effect.misrouted += 1,
-            Verdict::Partial => effect.partial += 1,
-        }
-    }
-    effect
 }

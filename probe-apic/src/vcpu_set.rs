@@ -30,9 +30,15 @@ impl VcpuSet {
         }
     }
 
+    /// Whether a set keeps this index.
+    #[must_use]
+    pub const fn keeps(vcpu: VcpuIdx) -> bool {
+        vcpu.0 < Self::LIMIT
+    }
+
     /// Puts `vcpu` in.
     pub fn insert(&mut self, vcpu: VcpuIdx) {
-        if vcpu.0 >= Self::LIMIT {
+        if !Self::keeps(vcpu) {
             return;
         }
         let (word, bit) = (vcpu.0 as usize / 64, vcpu.0 % 64);
@@ -107,9 +113,10 @@ impl VcpuSet {
     /// The members, ascending.
     pub fn iter(&self) -> impl Iterator<Item = VcpuIdx> {
         self.words().zip((0_u32..).step_by(64)).flat_map(|(word, base)| {
-            (0..64)
-                .filter(move |bit| word & (1 << bit) != 0)
-                .map(move |bit| VcpuIdx(base + bit))
+            let without_lowest = |rest: &u64| Some(rest & rest.wrapping_sub(1));
+            std::iter::successors(Some(word), without_lowest)
+                .take_while(|&rest| rest != 0)
+                .map(move |rest| VcpuIdx(base + rest.trailing_zeros()))
         })
     }
 

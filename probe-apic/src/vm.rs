@@ -116,8 +116,12 @@ impl Vm {
     /// Takes in a sample. True where it says anything new. One that shows published and rebuilt map diverge for the
     /// first time says nothing yet; see [`dispute`].
     pub(crate) fn sampled(&mut self, sample: &VmSample) -> bool {
-        let known = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
-        let compared = if known { None } else { self.compare(sample) };
+        let same = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
+        if same {
+            self.dispute = None;
+            return self.take_again(sample);
+        }
+        let compared = self.compare(sample);
         if Dispute::is_open(&mut self.dispute, sample, &compared) {
             if self.sample.is_some() {
                 return false;
@@ -133,28 +137,36 @@ impl Vm {
         self.take(sample, compared)
     }
 
-    fn take(&mut self, sample: &VmSample, compared: Option<(Rebuild, Option<bool>)>) -> bool {
-        self.history.sampled(sample);
-        let was_whole = self.sample.as_ref().is_some_and(|last| last.consistent);
-        let moved = std::mem::take(&mut self.moved);
-        let same = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
-        let news = moved || self.lost || !same;
-        self.lost = false;
-        match &mut self.sample {
-            Some(last) => last.clone_from(sample),
-            none => *none = Some(sample.clone()),
-        }
+    /// Takes in a sample that shows the state of the last one. True where that is news all the same.
+    fn take_again(&mut self, sample: &VmSample) -> bool {
+        self.history.sampled_again(sample);
+        let news = std::mem::take(&mut self.moved) || self.lost;
         if news {
-            self.first_acquaintance &= !was_whole;
-            self.news_at = Some(sample.trigger);
+            self.note_news(sample);
         }
-        if !same {
-            (self.rebuild, self.agrees) = match compared {
-                Some((rebuild, agrees)) => (Some(rebuild), agrees),
-                None => (None, None),
-            };
+        self.lost = false;
+        if let Some(last) = &mut self.sample {
+            show_again(last, sample);
         }
         news
+    }
+
+    fn take(&mut self, sample: &VmSample, compared: Option<(Rebuild, Option<bool>)>) -> bool {
+        self.history.sampled(sample);
+        self.note_news(sample);
+        (self.moved, self.lost) = (false, false);
+        self.sample = Some(sample.clone());
+        (self.rebuild, self.agrees) = match compared {
+            Some((rebuild, agrees)) => (Some(rebuild), agrees),
+            None => (None, None),
+        };
+        true
+    }
+
+    fn note_news(&mut self, sample: &VmSample) {
+        let was_whole = self.sample.as_ref().is_some_and(|last| last.consistent);
+        self.first_acquaintance &= !was_whole;
+        self.news_at = Some(sample.trigger);
     }
 
     /// Notes that touches were left out.
@@ -444,4 +456,11 @@ fn same_state(last: &VmSample, new: &VmSample) -> bool {
         && *broadcast_quirk_disabled == new.broadcast_quirk_disabled
         && *apicv_inhibits == new.apicv_inhibits
         && *aims == new.aims
+}
+
+/// Takes over from `new`, which shows the state of `last`, what is not state.
+const fn show_again(last: &mut VmSample, new: &VmSample) {
+    last.at = new.at;
+    last.trigger = new.trigger;
+    last.recalculations = new.recalculations;
 }

@@ -4,15 +4,17 @@
 //! output. The analysis itself is `probe-apic`'s; what is said, and when, is decided by its tracker and
 //! by [`trust`]; which VMs need another read, by [`pace`].
 
+mod agenda;
 pub mod deliveries;
 pub mod health;
+mod identities;
 pub mod output;
 mod pace;
 pub mod tally;
 mod trust;
 pub mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use probe_apic::{
     cause::Route,
@@ -27,6 +29,7 @@ use probe_apic::{
 };
 
 use self::{
+    identities::Identities,
     output::{Event, Output, Status, StatusKind},
     pace::Pace,
     tally::{Ledger, Tally},
@@ -50,7 +53,7 @@ pub struct Engine {
     tracker: Tracker,
     filter: VmFilter,
     processes: Box<dyn ProcessSource>,
-    identities: BTreeMap<VmId, VmIdentity>,
+    identities: Identities,
     pace: Pace,
     trust: Trust,
     /// VMs to judge at the next poll: a storm's events may each tell something new, and a judgement is dear.
@@ -77,7 +80,7 @@ impl Engine {
             tracker: Tracker::new(settle_nanos),
             filter,
             processes,
-            identities: BTreeMap::new(),
+            identities: Identities::default(),
             pace: Pace::default(),
             trust: Trust::default(),
             retold: BTreeSet::new(),
@@ -137,7 +140,7 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
-        for vm in std::mem::take(&mut self.retold) {
+        while let Some(vm) = self.retold.pop_first() {
             self.judge(vm, now);
         }
         self.tell_trust(now);
@@ -178,7 +181,7 @@ impl Engine {
 
     fn view_with(&self, now: BootTime, findings: impl Fn(&Vm) -> Vec<Finding>) -> HostView<'_> {
         let vms = self.host.vms().filter_map(|vm| {
-            let identity = self.identities.get(&vm.id()).filter(|_| vm.sampled_yet())?;
+            let identity = self.identities.get(vm.id()).filter(|_| vm.sampled_yet())?;
             self.filter.matches(identity).then(|| VmView {
                 identity,
                 vm,
@@ -207,7 +210,7 @@ impl Engine {
     /// # Errors
     /// [`NoSuchVm`], with the VMs there are.
     pub fn check_filter(&self) -> Result<(), NoSuchVm> {
-        self.filter.check(self.identities.values())
+        self.filter.check(self.identities.iter().map(|(_, vm)| vm))
     }
 
     /// The map rules that the host's KVM follows; `None` where they are unknown.
@@ -220,24 +223,24 @@ impl Engine {
     #[must_use]
     pub fn watched(&self) -> usize {
         self.identities
-            .values()
-            .filter(|vm| self.filter.matches(vm))
+            .iter()
+            .filter(|(_, vm)| self.filter.matches(vm))
             .count()
     }
 
     /// No VM is there any more, whether or not its end was seen: what was raised is cleared.
     pub fn end(&mut self, now: BootTime) {
-        let vms: Vec<VmId> = self.identities.keys().copied().collect();
+        let vms: Vec<VmId> = self.identities.iter().map(|(vm, _)| vm).collect();
         for vm in vms {
             self.observe(&Observation::VmGone(VmGone { vm, at: now }), now);
         }
     }
 
     fn observe(&mut self, observation: &Observation, now: BootTime) {
-        if let Observation::VmSeen(seen) = observation {
-            self.identities
-                .entry(seen.vm)
-                .or_insert_with(|| VmIdentity::seen(seen.at));
+        if let Observation::VmSeen(seen) = observation
+            && self.identities.get(seen.vm).is_none()
+        {
+            self.identities.insert(seen.vm, VmIdentity::seen(seen.at));
         }
         // A VM whose creation failed was seen but never read: nobody is to hear of its end.
         let ended_unread = matches!(observation, Observation::VmGone(gone)
@@ -254,7 +257,7 @@ impl Engine {
             } else if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
-                self.identities.remove(&vm);
+                self.identities.remove(vm);
             } else {
                 self.bury(vm, now);
             }
@@ -278,7 +281,7 @@ impl Engine {
     }
 
     fn judge(&mut self, id: VmId, now: BootTime) {
-        let watched = self.identities.get(&id).is_some_and(|vm| self.filter.matches(vm));
+        let watched = self.identities.get(id).is_some_and(|vm| self.filter.matches(vm));
         let Some(vm) = self.host.vm(&id).filter(|vm| watched && vm.sampled_yet()) else {
             return;
         };
@@ -292,10 +295,10 @@ impl Engine {
     /// Clears what was raised of a VM, then says that it is gone.
     fn bury(&mut self, id: VmId, now: BootTime) {
         self.retract(id, now);
-        if self.identities.get(&id).is_some_and(|vm| self.filter.matches(vm)) {
+        if self.identities.get(id).is_some_and(|vm| self.filter.matches(vm)) {
             self.say(Some(id), StatusKind::VmGone, now);
         }
-        self.identities.remove(&id);
+        self.identities.remove(id);
     }
 
     /// Clears what was raised of a VM under its present identity.
@@ -309,14 +312,12 @@ impl Engine {
     /// A finding keeps its id from raised to cleared: where a new owner would change it, what was raised is
     /// cleared under the old identity first.
     fn identify(&mut self, id: VmId, pid: u32, discriminator: String, now: BootTime) {
-        let Some(known) = self.identities.get(&id) else {
+        let Some(known) = self.identities.get(id) else {
             return;
         };
         let found = known.resolved(pid, discriminator, self.processes.as_ref());
-        let twin = self
-            .identities
-            .iter()
-            .any(|(other, vm)| *other != id && vm.uuid.is_some() && vm.uuid == found.uuid && !vm.twin);
+        let uuid = found.uuid.as_ref();
+        let twin = uuid.is_some_and(|uuid| self.identities.has_other_with(uuid, id));
         let found = VmIdentity { twin, ..found };
         if !same_ids(known, &found) || !self.filter.matches(&found) {
             self.retract(id, now);
@@ -344,23 +345,14 @@ impl Engine {
 
     fn collect_events(&mut self, now: BootTime) {
         for change in self.tracker.poll(now) {
-            let vm = self
-                .identities
-                .get(&change.vm)
-                .cloned()
-                .unwrap_or_else(VmIdentity::unknown);
+            let vm = self.identities.told(change.vm);
             self.ledger.told(change.kind);
             self.ready.push(Output::Event(Box::new(Event { vm, change })));
         }
     }
 
     fn say(&mut self, vm: Option<VmId>, kind: StatusKind, at: BootTime) {
-        let vm = vm.map(|id| {
-            self.identities
-                .get(&id)
-                .cloned()
-                .unwrap_or_else(VmIdentity::unknown)
-        });
+        let vm = vm.map(|id| self.identities.told(id));
         self.ready.push(Output::Status(Status { at, vm, kind }));
     }
 }

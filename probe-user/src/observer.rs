@@ -88,8 +88,8 @@ pub struct Observer {
     attachment: Option<Attachment>,
     facts: HostFacts,
     registry: Registry,
-    /// Events that arrived while the canary was being watched.
-    early: Vec<Decoded>,
+    /// Kept for its capacity; in the beginning the events that arrived while the canary was being watched.
+    events: Vec<Decoded>,
     /// The last drain stopped at its limit.
     more: bool,
     counts: Counts,
@@ -145,7 +145,7 @@ impl Observer {
     pub fn open(options: &ObserverOptions) -> Result<Self, Obstacle> {
         let opened = opening::open(options, Purpose::Look)?;
         Ok(Self {
-            early: opened.early,
+            events: opened.early,
             attachment: Some(opened.attachment),
             ..Self::over(opened.access, opened.facts, opened.encoding)
         })
@@ -159,7 +159,7 @@ impl Observer {
             attachment: None,
             facts,
             registry: Registry::new(encoding),
-            early: Vec::new(),
+            events: Vec::new(),
             more: false,
             counts: Counts::default(),
             next_account: BootTime(0),
@@ -207,17 +207,18 @@ impl Observer {
     ///
     /// Where the kernel no longer lets itself be read.
     pub fn drain(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
-        let mut events = std::mem::take(&mut self.early);
+        let mut events = std::mem::take(&mut self.events);
         self.more = self.access.ring.drain(BATCH, &mut events);
         self.counts.records += events.len() as u64;
         if let Some(attachment) = &mut self.attachment {
             attachment.flush_log();
         }
         self.note_losses(out);
-        for event in &events {
-            ingest::log_detail(event);
-            self.registry.take_event(event, out);
+        for event in events.drain(..) {
+            ingest::log_detail(&event);
+            self.registry.take_event(&event, out);
         }
+        self.events = events;
         if self.registry.needs_scan() && self.scan(out)? {
             self.registry.scanned();
         }

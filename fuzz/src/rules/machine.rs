@@ -123,7 +123,7 @@ impl Machine {
             task: Task {
                 tid: touch.vcpu.into(),
                 tgid: 1,
-                comm: "\u{1b}[31mCPU".to_owned(),
+                comm: "\u{1b}[31mCPU".into(),
             },
         }
     }

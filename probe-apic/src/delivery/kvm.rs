@@ -82,7 +82,7 @@ impl<'a> Fabric<'a> {
     }
 
     /// Whether a vCPU's APIC is enabled; one that the sample does not hold is being made or torn down.
-    pub(super) fn accepts(&self, idx: VcpuIdx) -> bool {
+    fn accepts(&self, idx: VcpuIdx) -> bool {
         self.vcpus
             .binary_search_by_key(&idx, |vcpu| vcpu.idx)
             .is_ok_and(|at| self.vcpus[at].lapic.enabled())
@@ -140,7 +140,7 @@ impl<'a> Fabric<'a> {
 
 /// The entries that the bits of a logical destination name, ascending by bit, the empty ones too
 /// (`kvm_apic_map_get_logical_dest`). It takes the low bits of a destination that is too wide for an xAPIC.
-fn row(map: &LogicalAndPhysicalMap, id: u32) -> Vec<Option<VcpuIdx>> {
+pub(super) fn row(map: &LogicalAndPhysicalMap, id: u32) -> Vec<Option<VcpuIdx>> {
     let bits = |mask: u32| (0..16_u8).filter(move |bit| mask & (1 << bit) != 0);
     let slots = |cluster, mask| bits(mask).map(|bit| map.in_slot(Slot { cluster, bit })).collect();
     match map.mode {
@@ -157,7 +157,7 @@ fn row(map: &LogicalAndPhysicalMap, id: u32) -> Vec<Option<VcpuIdx>> {
 }
 
 /// Vector hashing (`kvm_vector_to_index`): the (vector mod n)-th of n.
-fn hashed<T>(candidates: &[T], vector: u8) -> Option<&T> {
+pub(super) fn hashed<T>(candidates: &[T], vector: u8) -> Option<&T> {
     let at = usize::from(vector).checked_rem(candidates.len())?;
     candidates.get(at)
 }

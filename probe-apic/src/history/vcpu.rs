@@ -3,8 +3,6 @@
 //! Matches recalculations with the routes entered and the writes seen before them. What a change of LDR says
 //! about the guest's kernels is left to [`super::ldr_life`].
 
-use std::sync::Arc;
-
 use super::{
     Step, is_outcome_of,
     ldr_life::{LdrLife, Renewal},
@@ -16,11 +14,11 @@ use crate::{
 };
 
 /// By whom a change is explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attribution {
     pub(super) at: BootTime,
     pub(super) route: Route,
-    pub(super) task: Option<Arc<Task>>,
+    pub(super) task: Option<Task>,
     pub(super) certain: bool,
 }
 
@@ -34,7 +32,7 @@ struct Change {
 }
 
 /// A route that was entered, until its recalculation comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entered {
     by: Attribution,
     lapic: Lapic,
@@ -82,6 +80,10 @@ impl VcpuHistory {
         Self::starting_from(id, lapic, Some(at))
     }
 
+    pub(super) const fn id(&self) -> VcpuId {
+        self.id
+    }
+
     fn starting_from(id: VcpuId, lapic: Lapic, found_at: Option<BootTime>) -> Self {
         Self {
             id,
@@ -103,10 +105,7 @@ impl VcpuHistory {
         let nested =
             by.route == Route::ApicBase && self.entered.as_ref().is_some_and(|outer| outer.tid() == tid);
         if !nested {
-            self.entered = Some(Entered {
-                by: by.clone(),
-                lapic: *lapic,
-            });
+            self.entered = Some(Entered { by, lapic: *lapic });
         }
         if !late && lapic.differs_from(&self.known) {
             let unseen = Attribution {
@@ -129,7 +128,7 @@ impl VcpuHistory {
     }
 
     /// By which route the vCPU came to `lapic`, at a recalculation run by `task`.
-    pub(super) fn attribute(&mut self, at: BootTime, task: Arc<Task>, lapic: &Lapic) -> Attribution {
+    pub(super) fn attribute(&mut self, at: BootTime, task: Task, lapic: &Lapic) -> Attribution {
         let entered = match self.entered.take() {
             Some(entered) if entered.tid() == Some(task.tid) => Some(entered),
             other => {
@@ -231,7 +230,7 @@ impl VcpuHistory {
             entered.by.route == Route::ApicBase && entered.lapic.apic_base == before.apic_base
         });
         let by = entered.map_or_else(
-            || by.clone(),
+            || *by,
             |entered| Attribution {
                 certain: true,
                 ..entered.by
@@ -251,12 +250,17 @@ impl VcpuHistory {
     fn note(&mut self, register: Register, by: &Attribution, old: u64, new: u64, wrote: Option<Wrote>) {
         let old = wrote.and_then(|wrote| wrote.old).unwrap_or(old);
         let guest_rip = wrote.and_then(|wrote| wrote.guest_rip);
-        self.changes[register as usize] = Some(Box::new(Change {
-            by: by.clone(),
+        let change = Change {
+            by: *by,
             old,
             new,
             guest_rip,
-        }));
+        };
+        // A change that follows another takes its place.
+        match &mut self.changes[register as usize] {
+            Some(last) => **last = change,
+            none => *none = Some(Box::new(change)),
+        }
     }
 
     pub(super) const fn ldr_written_at(&self) -> Option<BootTime> {
@@ -290,7 +294,7 @@ impl VcpuHistory {
             at: change.by.at,
             route: change.by.route,
             vcpu_id: Some(self.id),
-            task: change.by.task.as_deref().cloned(),
+            task: change.by.task,
             register: Some(register),
             old: Some(change.old),
             new: Some(change.new),

@@ -2,6 +2,8 @@
 //!
 //! Who may take an ID from whom is a matter of the map rules and left to [`super`].
 
+use std::collections::BTreeMap;
+
 use crate::{
     id::{ApicId, VcpuIdx},
     reg::Ldr,
@@ -12,6 +14,8 @@ use crate::{
 pub(super) struct PhysicalMap {
     max_apic_id: u32,
     entries: Vec<(ApicId, VcpuIdx)>,
+    /// Those that came after a higher one: to move all that are above them would take the longer the more there are.
+    late: BTreeMap<ApicId, VcpuIdx>,
 }
 
 impl PhysicalMap {
@@ -19,18 +23,26 @@ impl PhysicalMap {
         Self {
             max_apic_id,
             entries: Vec::with_capacity(vcpus),
+            late: BTreeMap::new(),
         }
     }
 
     pub(super) fn get(&self, id: ApicId) -> Option<VcpuIdx> {
-        self.find(id).ok().map(|at| self.entries[at].1)
+        match self.find(id) {
+            Place::Taken(at) => Some(self.entries[at].1),
+            Place::Late => self.late.get(&id).copied(),
+            Place::Next => None,
+        }
     }
 
     /// Enters `vcpu` under `id`, in place of whoever had it.
     pub(super) fn put(&mut self, id: ApicId, vcpu: VcpuIdx) {
         match self.find(id) {
-            Ok(at) => self.entries[at].1 = vcpu,
-            Err(at) => self.entries.insert(at, (id, vcpu)),
+            Place::Taken(at) => self.entries[at].1 = vcpu,
+            Place::Late => {
+                self.late.insert(id, vcpu);
+            }
+            Place::Next => self.entries.push((id, vcpu)),
         }
     }
 
@@ -45,15 +57,32 @@ impl PhysicalMap {
     }
 
     /// The entries, ascending by ID, and the highest index of `phys_map`.
-    pub(super) fn into_entries(self) -> (Vec<(ApicId, VcpuIdx)>, u32) {
+    pub(super) fn into_entries(mut self) -> (Vec<(ApicId, VcpuIdx)>, u32) {
+        if !self.late.is_empty() {
+            self.entries.extend(self.late);
+            // Two ascending runs, which this sort finds and merges.
+            self.entries.sort_by_key(|&(id, _)| id);
+        }
         (self.entries, self.max_apic_id)
     }
 
-    fn find(&self, id: ApicId) -> Result<usize, usize> {
+    fn find(&self, id: ApicId) -> Place {
         match self.entries.last() {
-            Some(&(last, _)) if last < id => Err(self.entries.len()),
-            None => Err(0),
-            Some(_) => self.entries.binary_search_by_key(&id, |&(id, _)| id),
+            Some(&(last, _)) if last >= id => self
+                .entries
+                .binary_search_by_key(&id, |&(id, _)| id)
+                .map_or(Place::Late, Place::Taken),
+            _ => Place::Next,
         }
     }
+}
+
+/// Where an ID belongs.
+enum Place {
+    /// At this place of the entries, where it is already.
+    Taken(usize),
+    /// Behind all of them.
+    Next,
+    /// Among them, where it is not.
+    Late,
 }

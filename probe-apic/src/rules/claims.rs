@@ -1,53 +1,59 @@
-//! How many vCPUs claim each slot, counted in one pass.
-//!
-//! A flat bit and a slot of a cluster are different slots, even where they are written alike.
+//! How many vCPUs claim each slot, and who claims those that several do, each in one pass.
 
+use super::places::{self, PLACES};
 use crate::{id::Slot, logical_id::Model, observation::VcpuSample};
 
 /// Claims by slot.
 pub(super) struct Claims {
-    flat: [u32; 8],
-    cluster: [[u32; 4]; 16],
+    counts: [u32; PLACES],
+}
+
+/// A slot that several vCPUs claim.
+pub(super) struct Collision<'a> {
+    pub(super) model: Model,
+    pub(super) slot: Slot,
+    /// In order of creation.
+    pub(super) vcpus: Vec<&'a VcpuSample>,
 }
 
 impl Claims {
     pub(super) fn count(vcpus: &[VcpuSample]) -> Self {
-        let mut claims = Self {
-            flat: [0; 8],
-            cluster: [[0; 4]; 16],
-        };
-        for named in vcpus.iter().filter_map(|vcpu| vcpu.lapic.claims()) {
-            let row = match named.model {
-                Model::Flat => &mut claims.flat[..],
-                Model::Cluster => &mut claims.cluster[usize::from(named.cluster)][..],
-            };
-            for slot in named.iter() {
-                row[usize::from(slot.bit)] += 1;
-            }
+        let mut counts = [0; PLACES];
+        for place in vcpus.iter().flat_map(claimed) {
+            counts[place] += 1;
         }
-        claims
+        Self { counts }
     }
 
     /// Whether no vCPU claims any slot.
     pub(super) fn are_none(&self) -> bool {
-        self.flat
-            .iter()
-            .chain(self.cluster.as_flattened())
-            .all(|&claims| claims == 0)
+        self.counts.iter().all(|&claims| claims == 0)
     }
 
-    /// The slots that several vCPUs claim, ascending by slot.
-    pub(super) fn collisions(&self) -> impl Iterator<Item = (Slot, Model)> {
-        let flat = (0..)
-            .zip(&self.flat)
-            .map(|(bit, &claims)| (Slot { cluster: 0, bit }, Model::Flat, claims));
-        let cluster = (0..).zip(&self.cluster).flat_map(|(cluster, row)| {
-            (0..)
-                .zip(row)
-                .map(move |(bit, &claims)| (Slot { cluster, bit }, Model::Cluster, claims))
-        });
-        flat.chain(cluster)
-            .filter(|&(_, _, claims)| claims > 1)
-            .map(|(slot, model, _)| (slot, model))
+    /// The slots that several of `vcpus` claim, ascending by model and slot, and who does.
+    pub(super) fn collisions<'a>(&self, vcpus: &'a [VcpuSample]) -> Vec<Collision<'a>> {
+        let collide = |place: usize| self.counts[place] > 1;
+        if !(0..PLACES).any(collide) {
+            return Vec::new();
+        }
+        let mut claimants = [const { Vec::new() }; PLACES];
+        for vcpu in vcpus {
+            for place in claimed(vcpu).filter(|&place| collide(place)) {
+                claimants[place].push(vcpu);
+            }
+        }
+        let claimants = claimants.into_iter().enumerate();
+        let collisions = claimants.filter(|&(place, _)| collide(place));
+        collisions
+            .map(|(place, vcpus)| {
+                let (model, slot) = places::slot_at(place);
+                Collision { model, slot, vcpus }
+            })
+            .collect()
     }
+}
+
+/// The places of the slots that a vCPU claims.
+fn claimed(vcpu: &VcpuSample) -> impl Iterator<Item = usize> {
+    vcpu.lapic.claims().into_iter().flat_map(places::of)
 }

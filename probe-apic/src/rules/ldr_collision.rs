@@ -4,13 +4,14 @@
 //! vCPUs claim nothing. Before 6.3 the vCPU created last among those that KVM enters there gets every interrupt
 //! for the slot and the others none; from 6.3 on KVM gives up the optimised map.
 
-use super::{CLAIM_REGISTERS, Draft, Lookup, View, ids, wording};
-use crate::{id::Slot, logical_id::Model, observation::VcpuSample};
+use super::{CLAIM_REGISTERS, Draft, Lookup, View, claims::Collision, ids, wording};
+use crate::{id::Slot, logical_id::Model};
 
 pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
     let mut drafts: Vec<Draft<'a>> = Vec::new();
-    for (slot, model) in view.claims.collisions() {
-        let draft = collision(view, slot, model);
+    for collision in view.claims.collisions(view.vcpus) {
+        let slot = collision.slot;
+        let draft = draft(view, collision);
         // A flat bit and a slot of cluster 0 share a key; where both collide they are one finding.
         match drafts.iter_mut().find(|other| other.slot == Some(slot)) {
             Some(other) => {
@@ -25,13 +26,8 @@ pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
     drafts
 }
 
-fn collision<'a>(view: &View<'a>, slot: Slot, model: Model) -> Draft<'a> {
-    let claims = |vcpu: &&VcpuSample| {
-        vcpu.lapic
-            .claims()
-            .is_some_and(|claimed| claimed.model == model && claimed.contains(slot))
-    };
-    let vcpus: Vec<_> = view.vcpus.iter().filter(claims).collect();
+fn draft<'a>(view: &View<'a>, collision: Collision<'a>) -> Draft<'a> {
+    let Collision { model, slot, vcpus } = collision;
     let suspects: Vec<_> = vcpus.iter().copied().filter(|vcpu| view.suspects(vcpu)).collect();
     let mut summary = format!(
         "{} is claimed by {}; {}",

@@ -60,14 +60,19 @@ pub(super) fn find<'a>(view: &View<'a>) -> Vec<Draft<'a>> {
 
 /// The IDs that several vCPUs are looked up by, and those vCPUs.
 fn shared_ids<'a>(view: &View<'a>) -> BTreeMap<ApicId, Vec<&'a VcpuSample>> {
-    let mut by_id: BTreeMap<ApicId, Vec<&VcpuSample>> = BTreeMap::new();
-    for vcpu in view.vcpus.iter().filter(|vcpu| !is_waiting_for_x2apic(vcpu)) {
-        if let Some(id) = physical_id(vcpu) {
-            by_id.entry(id).or_default().push(vcpu);
-        }
-    }
-    by_id.retain(|_, vcpus| vcpus.len() > 1);
-    by_id
+    let is_told_apart = |vcpu: &&VcpuSample| !is_waiting_for_x2apic(vcpu);
+    let mut by_id: Vec<(ApicId, &VcpuSample)> = view
+        .vcpus
+        .iter()
+        .filter(is_told_apart)
+        .filter_map(|vcpu| Some((physical_id(vcpu)?, vcpu)))
+        .collect();
+    // Stable: the vCPUs of one ID stay in order of creation.
+    by_id.sort_by_key(|&(id, _)| id);
+    let runs = by_id.chunk_by(|(one, _), (next, _)| one == next);
+    runs.filter(|run| run.len() > 1)
+        .map(|run| (run[0].0, run.iter().map(|&(_, vcpu)| vcpu).collect()))
+        .collect()
 }
 
 /// The ID by which KVM looks a vCPU up; `None` while it is hardware-disabled.

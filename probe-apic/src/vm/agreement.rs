@@ -9,6 +9,7 @@ use crate::{
     map_rules::MapRules,
     observation::{VcpuSample, VmSample},
     rebuild::{Rebuild, rebuild},
+    vcpu_set::VcpuSet,
 };
 
 /// The rebuilt map, and whether it equals the published one; `None` where the sample does not allow the
@@ -51,10 +52,11 @@ fn walked(sample: &VmSample) -> &[VcpuSample] {
 
 /// The vCPUs without the youngest ones that no recalculation has entered yet, as far as the map tells.
 fn entered<'a>(vcpus: &'a [VcpuSample], published: Option<&PublishedMap>) -> &'a [VcpuSample] {
-    let is_new = |vcpu: &VcpuSample| {
-        let absent = published.is_none_or(|map| map.physical.iter().all(|&(_, idx)| idx != vcpu.idx));
-        is_untouched(vcpu) && absent
-    };
+    let mapped: VcpuSet = published
+        .into_iter()
+        .flat_map(|map| map.physical.iter().map(|&(_, idx)| idx))
+        .collect();
+    let is_new = |vcpu: &VcpuSample| is_untouched(vcpu) && !mapped.contains(vcpu.idx);
     let new = vcpus.iter().rev().take_while(|vcpu| is_new(vcpu)).count();
     &vcpus[..vcpus.len() - new]
 }

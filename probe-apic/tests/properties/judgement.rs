@@ -15,7 +15,10 @@ use probe_apic::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use crate::strategy::{Machine, any_machine, any_rules, config};
+use crate::{
+    consequences::consequences,
+    strategy::{Machine, any_machine, any_rules, config},
+};
 
 const VM: VmId = VmId(1);
 
@@ -43,6 +46,18 @@ fn findings(sample: VmSample, rules: MapRules) -> Vec<Finding> {
     host.apply(&Observation::Sample(sample));
     host.vm(&VM).map(judge).unwrap_or_default()
 }
+
+/// The rules whose findings are touched by what names their slots or reaches their vCPUs, and by nothing else.
+const ONE_BY_ONE: [Rule; 8] = [
+    Rule::LdrMultiBit,
+    Rule::LdrCollision,
+    Rule::LdrStale,
+    Rule::LdrUnset,
+    Rule::ModeMixed,
+    Rule::DfrInvalid,
+    Rule::X2apicIdMismatch,
+    Rule::PhysicalAlias,
+];
 
 fn any_aims() -> impl Strategy<Value = Vec<Aim>> {
     let aim = (any::<u8>(), 0x10..=u8::MAX, any::<bool>(), any::<bool>());
@@ -91,6 +106,23 @@ proptest! {
     fn only_what_is_aimed_at_is_critical(machine in any_machine(), rules in any_rules()) {
         let found = findings(sample(&machine, rules, Vec::new()), rules);
         prop_assert!(found.iter().all(|finding| finding.severity < Severity::Critical), "{:?}", found);
+    }
+
+    #[test]
+    fn effect_counts_each_destination_that_touches_a_finding(
+        machine in any_machine(),
+        rules in any_rules(),
+        aims in any_aims(),
+    ) {
+        let mut host = Host::new([rules]);
+        host.apply(&Observation::Sample(sample(&machine, rules, aims.clone())));
+        let vm = host.vm(&VM).expect("it was read");
+        let fabric = vm.fabric().expect("the rules are known");
+        for finding in judge(vm).iter().filter(|finding| ONE_BY_ONE.contains(&finding.key.rule)) {
+            let (effect, critical) = consequences(&fabric, finding, &aims);
+            prop_assert_eq!(finding.effect, effect, "{:?}", finding);
+            prop_assert_eq!(finding.severity == Severity::Critical, critical, "{:?}", finding);
+        }
     }
 
     /// A source more can only make things worse, and changes nothing but how much they matter.

@@ -55,9 +55,16 @@ pub fn deliveries(vm: &Vm, question: &Question) -> Option<Deliveries> {
         return None;
     }
     let fabric = vm.fabric()?;
+    let mode = question.destination_mode;
+    // One walk over the vCPUs serves all 8-bit destinations.
+    let table = vm
+        .deliveries(mode)
+        .filter(|_| question.delivery_mode == DeliveryMode::Fixed);
     let rows = question.destinations.iter().map(|&id| {
-        let mode = question.destination_mode;
-        let delivery = fabric.deliver(Destination { mode, id }, question.delivery_mode);
+        let delivery = match (&table, u8::try_from(id)) {
+            (Some(table), Ok(id)) => table.to(id),
+            _ => fabric.deliver(Destination { mode, id }, question.delivery_mode),
+        };
         Delivery {
             dest: id,
             architecture: ids(vm, &delivery.architecture),

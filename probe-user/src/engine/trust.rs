@@ -1,13 +1,13 @@
 //! Tells when a VM's state stops and starts being trustworthy: on average at most one line a second for each VM.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use probe_apic::{
     finding::Confidence,
     id::{BootTime, VmId},
 };
 
-use super::output::StatusKind;
+use super::{agenda::Agenda, output::StatusKind};
 
 /// The least time from a line that a VM is uncertain to the next such line, in nanoseconds: a guest that tears every read
 /// must not flood the output. That it is certain again is said at once, for that is what people wait for.
@@ -17,8 +17,8 @@ const QUIET: u64 = 2_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     vms: BTreeMap<VmId, Said>,
-    /// VMs about which something else is true than what was said.
-    pending: BTreeSet<VmId>,
+    /// VMs about which something else is true than what was said, by the moment at which that may be said.
+    pending: Agenda,
 }
 
 /// A VM nobody has spoken about is taken for certain.
@@ -34,57 +34,40 @@ impl Trust {
     pub(super) fn note(&mut self, vm: VmId, confidence: Confidence) {
         let said = self.vms.entry(vm).or_default();
         said.is_uncertain = confidence == Confidence::Uncertain;
-        if said.is_uncertain == said.uncertain {
-            self.pending.remove(&vm);
-        } else {
-            self.pending.insert(vm);
+        match (said.uncertain, said.is_uncertain) {
+            (false, true) => self.pending.put(vm, said.not_before),
+            (true, false) => self.pending.put(vm, BootTime(0)),
+            _ => self.pending.strike(vm),
         }
     }
 
     pub(super) fn forget(&mut self, vm: VmId) {
         self.vms.remove(&vm);
-        self.pending.remove(&vm);
+        self.pending.strike(vm);
     }
 
-    /// What is to be said now.
+    /// What is to be said now, by VM.
     pub(super) fn poll(&mut self, now: BootTime) -> Vec<(VmId, StatusKind)> {
         let mut lines = Vec::new();
-        self.pending.retain(|vm| {
-            let Some(said) = self.vms.get_mut(vm) else {
-                return false;
+        while let Some(vm) = self.pending.take_due(now) {
+            let Some(said) = self.vms.get_mut(&vm) else {
+                continue;
             };
-            if now < said.not_before && said.is_uncertain {
-                return true;
-            }
             said.uncertain = said.is_uncertain;
-            if said.uncertain {
+            let kind = if said.uncertain {
                 said.not_before = now.plus(QUIET);
-            }
-            lines.push((
-                *vm,
-                if said.uncertain {
-                    StatusKind::Uncertain
-                } else {
-                    StatusKind::Certain
-                },
-            ));
-            false
-        });
+                StatusKind::Uncertain
+            } else {
+                StatusKind::Certain
+            };
+            lines.push((vm, kind));
+        }
+        lines.sort_unstable_by_key(|&(vm, _)| vm);
         lines
     }
 
     pub(super) fn next_due(&self) -> Option<BootTime> {
-        self.pending
-            .iter()
-            .filter_map(|vm| self.vms.get(vm))
-            .map(|said| {
-                if said.is_uncertain {
-                    said.not_before
-                } else {
-                    BootTime(0)
-                }
-            })
-            .min()
+        self.pending.first()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Keyed by the address of `struct kvm`, always together with the birth number: kernels reuse addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_apic::{
     id::{BootTime, VmId},
@@ -64,6 +64,11 @@ impl Resident {
     pub(super) fn held_long(&self, now: BootTime) -> bool {
         self.standing == Standing::HeldBack && now.since(self.at) > HOLDING_NS
     }
+
+    /// Whether it must be read, or looked at again.
+    fn is_waiting(&self) -> bool {
+        self.stale_since.is_some() || self.torn_since.is_some() || self.standing == Standing::HeldBack
+    }
 }
 
 /// The process name of every copy of ldrscope.
@@ -95,6 +100,9 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(super) struct Census {
     residents: BTreeMap<u64, Resident>,
+    addresses: BTreeMap<VmId, u64>,
+    /// The addresses of VMs that may be waiting: every one that is. A host's quiet VMs cost nothing.
+    awake: BTreeSet<u64>,
 }
 
 impl Census {
@@ -105,32 +113,51 @@ impl Census {
 
     /// The VM at that address, if it is still that VM.
     pub(super) fn get(&mut self, kvm: u64, vm: VmId) -> Option<&mut Resident> {
-        self.residents.get_mut(&kvm).filter(|resident| resident.vm == vm)
+        let resident = self
+            .residents
+            .get_mut(&kvm)
+            .filter(|resident| resident.vm == vm)?;
+        self.awake.insert(kvm);
+        Some(resident)
+    }
+
+    /// Whether that VM is at that address.
+    pub(super) fn knows(&self, kvm: u64, vm: VmId) -> bool {
+        self.residents.get(&kvm).is_some_and(|resident| resident.vm == vm)
     }
 
     /// Enters a VM; returns another one that had the address before and whose end was not seen.
     pub(super) fn enter(&mut self, kvm: u64, resident: Resident) -> Option<Resident> {
-        self.residents.insert(kvm, resident)
+        self.awake.insert(kvm);
+        let vm = resident.vm;
+        let before = self.residents.insert(kvm, resident);
+        if let Some(before) = &before {
+            self.addresses.remove(&before.vm);
+        }
+        self.addresses.insert(vm, kvm);
+        before
     }
 
     /// Takes a VM out, if it is still that VM.
     pub(super) fn leave(&mut self, kvm: u64, vm: VmId) -> Option<Resident> {
-        self.get(kvm, vm)?;
+        if !self.knows(kvm, vm) {
+            return None;
+        }
+        self.addresses.remove(&vm);
+        self.awake.remove(&kvm);
         self.residents.remove(&kvm)
     }
 
     /// The address of a VM.
     pub(super) fn address(&self, vm: VmId) -> Option<u64> {
-        self.residents
-            .iter()
-            .find(|(_, resident)| resident.vm == vm)
-            .map(|(&kvm, _)| kvm)
+        self.addresses.get(&vm).copied()
     }
 
     /// Marks every VM as to be read.
     pub(super) fn doubt_all(&mut self, at: BootTime) {
-        for resident in self.residents.values_mut() {
+        for (&kvm, resident) in &mut self.residents {
             resident.stale_since.get_or_insert(at);
+            self.awake.insert(kvm);
         }
     }
 
@@ -154,15 +181,24 @@ impl Census {
             } => Some(at.plus(HOLDING_NS + 1)),
             _ => None,
         };
-        self.residents.values().filter_map(retry_at).min()
+        self.awake()
+            .map(|(_, resident)| resident)
+            .filter_map(retry_at)
+            .min()
     }
 
     /// VMs that must be read.
-    pub(super) fn stale(&self, now: BootTime) -> Vec<(u64, VmId)> {
-        let stale = self
-            .residents
-            .iter()
-            .filter(|(_, resident)| resident.stale_since.is_some() || resident.held_long(now));
-        stale.map(|(&kvm, resident)| (kvm, resident.vm)).collect()
+    pub(super) fn stale(&mut self, now: BootTime) -> Vec<(u64, VmId)> {
+        let residents = &self.residents;
+        self.awake
+            .retain(|kvm| residents.get(kvm).is_some_and(Resident::is_waiting));
+        let is_stale = |resident: &Resident| resident.stale_since.is_some() || resident.held_long(now);
+        let stale = self.awake().filter(|(_, resident)| is_stale(resident));
+        stale.map(|(kvm, resident)| (kvm, resident.vm)).collect()
+    }
+
+    fn awake(&self) -> impl Iterator<Item = (u64, &Resident)> {
+        let awake = self.awake.iter();
+        awake.filter_map(|&kvm| Some((kvm, self.residents.get(&kvm)?)))
     }
 }

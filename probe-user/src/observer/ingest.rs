@@ -2,6 +2,7 @@
 
 use probe_apic::{
     cause::{Register, Route, Task},
+    comm::Comm,
     id::{BootTime, VcpuId, VmId},
     observation::{Touch, Touched},
 };
@@ -51,7 +52,7 @@ pub(super) fn touched(event: &Decoded, vm: VmId) -> Option<Touched> {
         task: Task {
             tid: event.tid,
             tgid: event.tgid,
-            comm: comm(event),
+            comm: Comm::new(event.comm),
         },
     })
 }
@@ -88,14 +89,4 @@ pub(super) fn log_detail(event: &Decoded) {
         }
         _ => {}
     }
-}
-
-/// The thread's name as text; bytes that are no UTF-8 are replaced. Still hostile: sinks escape it.
-pub(super) fn comm(event: &Decoded) -> String {
-    let end = event
-        .comm
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(event.comm.len());
-    String::from_utf8_lossy(&event.comm[..end]).into_owned()
 }

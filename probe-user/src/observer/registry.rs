@@ -4,6 +4,7 @@
 //! about it is, and never again after its end. Canaries are never reported.
 
 use probe_apic::{
+    comm::Comm,
     id::{BootTime, VmId},
     observation::{Observation, Origin, VmGone, VmSeen},
 };
@@ -55,8 +56,8 @@ impl Registry {
     }
 
     /// Whether that VM is known at that address.
-    pub(super) fn knows(&mut self, kvm: u64, vm: VmId) -> bool {
-        self.census.get(kvm, vm).is_some()
+    pub(super) fn knows(&self, kvm: u64, vm: VmId) -> bool {
+        self.census.knows(kvm, vm)
     }
 
     /// The scan found a VM that was not known, of a process of that name.
@@ -69,7 +70,7 @@ impl Registry {
     }
 
     /// VMs that must be read, by address.
-    pub(super) fn stale(&self, now: BootTime) -> Vec<(u64, VmId)> {
+    pub(super) fn stale(&mut self, now: BootTime) -> Vec<(u64, VmId)> {
         self.census.stale(now)
     }
 
@@ -112,13 +113,13 @@ impl Registry {
             self.end(event.kvm, vm, at, out);
             return;
         }
-        if self.census.get(event.kvm, vm).is_none() {
+        if !self.census.knows(event.kvm, vm) {
             if event.kind != Kind::VmBorn {
                 // Its birth was lost, or came before an end that was reported: reading it will tell.
                 self.list_is_stale = true;
                 return;
             }
-            let standing = Standing::of_owner(&ingest::comm(event));
+            let standing = Standing::of_owner(&Comm::new(event.comm).text());
             let owner = (standing == Standing::Reported).then_some(event.tgid);
             let resident = Resident {
                 owner,

@@ -238,7 +238,7 @@ fn cause(cause: &Cause) -> message::Cause {
         route: cause.route.name(),
         vcpu_id: cause.vcpu_id.map(|id| id.0),
         tid: cause.task.as_ref().map(|task| task.tid),
-        comm: cause.task.as_ref().map(|task| task.comm.clone()),
+        comm: cause.task.as_ref().map(|task| task.comm.to_string()),
         register: cause.register.map(|register| register.name()),
         old: cause.old,
         new: cause.new,

@@ -152,7 +152,11 @@ pub fn cause(cause: &Cause) -> String {
         }
     }
     if let Some(task) = &cause.task {
-        words.push_str(&format!(", thread {} ({})", task.tid, escape_line(&task.comm)));
+        words.push_str(&format!(
+            ", thread {} ({})",
+            task.tid,
+            escape_line(&task.comm.text())
+        ));
     }
     if let Some(rip) = cause.guest_rip {
         words.push_str(&format!(", guest RIP {rip:#x}"));
@@ -289,7 +293,7 @@ mod tests {
         let task = Task {
             tid: 12,
             tgid: 10,
-            comm: "CPU 0/KVM\x1b[2J".to_owned(),
+            comm: "CPU 0/KVM\x1b[2J".into(),
         };
         let written = Cause {
             at: BootTime(0),

@@ -84,7 +84,7 @@ fn touched(at: u64) -> Report {
         task: Task {
             tid: 101,
             tgid: 100,
-            comm: "CPU 1/KVM\x1b".to_owned(),
+            comm: "CPU 1/KVM\x1b".into(),
         },
     }))
 }

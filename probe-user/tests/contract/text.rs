@@ -61,7 +61,7 @@ fn collision() -> Finding {
             task: Some(Task {
                 tid: 4711,
                 tgid: 4700,
-                comm: "CPU 5/KVM\x1b]0;x\x07".to_owned(),
+                comm: "CPU 5/KVM\x1b]0;x\x07".into(),
             }),
             register: Some(Register::Ldr),
             old: Some(0),

@@ -99,7 +99,7 @@ fn put_cause(fields: &mut Fields, cause: &Cause) {
         .put("CAUSE_ROUTE", cause.route.name())
         .put_some("CAUSE_VCPU", cause.vcpu_id)
         .put_some("CAUSE_TID", cause.task.as_ref().map(|task| task.tid))
-        .put_some("CAUSE_COMM", cause.task.as_ref().map(|task| &task.comm))
+        .put_some("CAUSE_COMM", cause.task.as_ref().map(|task| task.comm))
         .put_some("CAUSE_REGISTER", cause.register)
         .put_some("CAUSE_OLD", cause.old.map(hexadecimal))
         .put_some("CAUSE_NEW", cause.new.map(hexadecimal))

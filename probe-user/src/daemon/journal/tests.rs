@@ -45,7 +45,7 @@ fn collision(kind: ChangeKind, severity: Severity, name: &str, vcpus: u32) -> Ou
     let task = Task {
         tid: 4711,
         tgid: 4700,
-        comm: "CPU 5/KVM\x1b".to_owned(),
+        comm: "CPU 5/KVM\x1b".into(),
     };
     let slot = |bit| Slot { cluster: 2, bit };
     let finding = Finding {
