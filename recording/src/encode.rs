@@ -1,0 +1,349 @@
+//! Entries to frames. What is written here is read by [`crate::decode`], and described in `docs/recordings.md`.
+
+use probe_apic::{
+    aim::{Aim, AimSource},
+    cause::{Register, Route, Task},
+    id::{BootTime, VmId},
+    lapic::Lapic,
+    map::{MapMode, PublishedMap},
+    map_rules::MapRules,
+    observation::{Irqchip, Observation, Origin, Touch, Touched, VmSample},
+};
+
+use crate::{
+    entry::{Host, Identity},
+    frame,
+    wire::{put_count, put_difference, put_option, put_text, put_varint},
+};
+
+/// The kinds of entries, as the byte that each begins with.
+pub(crate) mod tag {
+    pub(crate) const MOMENT: u8 = 0x01;
+    pub(crate) const HOST: u8 = 0x02;
+    pub(crate) const CLOCK: u8 = 0x03;
+    pub(crate) const SEEN: u8 = 0x10;
+    pub(crate) const GONE: u8 = 0x11;
+    pub(crate) const LOST: u8 = 0x12;
+    pub(crate) const SKIPPED: u8 = 0x13;
+    pub(crate) const TOUCHED: u8 = 0x14;
+    pub(crate) const SAMPLE: u8 = 0x15;
+    pub(crate) const IDENTIFIED: u8 = 0x20;
+    pub(crate) const DROPPED: u8 = 0x21;
+    pub(crate) const POLLED: u8 = 0x30;
+    pub(crate) const UNLOADED: u8 = 0x31;
+    pub(crate) const END: u8 = 0x3f;
+}
+
+/// The bits of the byte that says what a touch has.
+pub(crate) mod touched {
+    pub(crate) const VCPU: u8 = 1;
+    pub(crate) const LAPIC: u8 = 1 << 1;
+    pub(crate) const OLD: u8 = 1 << 2;
+    pub(crate) const GUEST_RIP: u8 = 1 << 3;
+    pub(crate) const ALL: u8 = VCPU | LAPIC | OLD | GUEST_RIP;
+}
+
+/// What a touch is: these, or a route or a register above one of the bases.
+pub(crate) mod touch {
+    pub(crate) const RECALCULATED: u8 = 0;
+    pub(crate) const VCPU_BORN: u8 = 1;
+    pub(crate) const ENTERED: u8 = 0x10;
+    pub(crate) const WROTE: u8 = 0x20;
+}
+
+/// The bits of the byte that says what a sample is.
+pub(crate) mod sample {
+    pub(crate) const PUBLISHED: u8 = 1;
+    pub(crate) const MAPPED: u8 = 1 << 1;
+    pub(crate) const CONSISTENT: u8 = 1 << 2;
+    pub(crate) const X2APIC_FORMAT: u8 = 1 << 3;
+    pub(crate) const QUIRK_DISABLED: u8 = 1 << 4;
+    pub(crate) const ALL: u8 = PUBLISHED | MAPPED | CONSISTENT | X2APIC_FORMAT | QUIRK_DISABLED;
+}
+
+/// The bits of the byte that says what an aim is, beside its source in bits 1:0.
+pub(crate) mod aim {
+    pub(crate) const SOURCE: u8 = 0b11;
+    pub(crate) const LOGICAL: u8 = 1 << 2;
+    pub(crate) const LOWEST_PRIORITY: u8 = 1 << 3;
+    pub(crate) const ALL: u8 = SOURCE | LOGICAL | LOWEST_PRIORITY;
+}
+
+pub(crate) const MAP_MODES: [MapMode; 6] = [
+    MapMode::Disabled,
+    MapMode::SwDisabled,
+    MapMode::Flat,
+    MapMode::Cluster,
+    MapMode::X2apic,
+    MapMode::Mixed,
+];
+pub(crate) const IRQCHIPS: [Irqchip; 3] = [Irqchip::Userspace, Irqchip::Kernel, Irqchip::Split];
+pub(crate) const AIM_SOURCES: [AimSource; 3] = [AimSource::Ioapic, AimSource::MsiRoute, AimSource::Icr];
+
+/// The number of `value` in the file: its place in a table of all values.
+fn number<T: PartialEq>(all: &[T], value: &T) -> u8 {
+    // Every table has all values of its type, and fewer than 256.
+    all.iter().position(|one| one == value).unwrap_or(all.len()) as u8
+}
+
+/// Packs entries into the frame that is being made.
+#[derive(Debug, Default)]
+pub struct Packer {
+    content: Vec<u8>,
+    /// What the first moment of this frame is counted from.
+    base: u64,
+    now: u64,
+}
+
+impl Packer {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing was packed since the last frame.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.content.is_empty()
+    }
+
+    /// Bytes of content since the last frame.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    /// Appends the frame to `out` and begins the next one; nothing where there is nothing to pack.
+    ///
+    /// # Errors
+    /// Where it has more content than any reader would take: an entry of several MiB. It is left out.
+    pub fn pack_into(&mut self, out: &mut Vec<u8>) -> Result<(), frame::TooLong> {
+        if self.content.is_empty() {
+            return Ok(());
+        }
+        let result = frame::pack(&self.content, self.base, out);
+        self.content.clear();
+        result
+    }
+
+    /// The host, from here on.
+    pub fn host(&mut self, now: BootTime, host: &Host) {
+        let out = self.begin(now, tag::HOST);
+        put_text(out, &host.kernel);
+        put_text(out, &host.kvm_vendor);
+        put_count(out, host.possible_rules.len());
+        for rules in &host.possible_rules {
+            out.push(number(&MapRules::ALL, rules));
+        }
+        out.push(u8::from(host.rules_proven));
+        out.push(u8::from(host.precise));
+        put_option(out, host.vector_hashing, |out, hashing| {
+            out.push(u8::from(hashing))
+        });
+        put_varint(out, host.settle_nanos);
+        out.push(u8::from(host.all_vms));
+    }
+
+    /// Wall time minus boot time.
+    pub fn clock(&mut self, now: BootTime, wall_minus_boot: i64) {
+        let out = self.begin(now, tag::CLOCK);
+        put_difference(out, wall_minus_boot.cast_unsigned(), 0);
+    }
+
+    /// Something about a VM.
+    pub fn observed(&mut self, now: BootTime, observation: &Observation) {
+        match observation {
+            Observation::VmSeen(seen) => {
+                let out = self.begin(now, tag::SEEN);
+                put_varint(out, seen.vm.0);
+                put_difference(out, seen.at.0, now.0);
+                out.push(u8::from(seen.origin == Origin::Scan));
+            }
+            Observation::VmGone(gone) => self.plain(now, tag::GONE, gone.vm, gone.at),
+            Observation::Lost(lost) => self.plain(now, tag::LOST, lost.vm, lost.at),
+            Observation::Skipped(vm) => put_varint(self.begin(now, tag::SKIPPED), vm.0),
+            Observation::Touched(touched) => put_touched(self.begin(now, tag::TOUCHED), now, touched),
+            Observation::Sample(sample) => put_sample(self.begin(now, tag::SAMPLE), now, sample),
+        }
+    }
+
+    /// Who a VM is.
+    pub fn identified(&mut self, now: BootTime, vm: VmId, identity: &Identity) {
+        let out = self.begin(now, tag::IDENTIFIED);
+        put_varint(out, vm.0);
+        put_text(out, &identity.name);
+        out.push(identity.named_by as u8);
+        put_option(out, identity.uuid.as_deref(), put_text);
+        put_text(out, &identity.vmm);
+        put_option(out, identity.pid, |out, pid| put_varint(out, pid.into()));
+        put_option(out, identity.start_time, put_varint);
+        put_option(out, identity.owner, |out, owner| put_varint(out, owner.into()));
+        put_option(out, identity.seen_at, |out, at| put_difference(out, at.0, now.0));
+        out.push(u8::from(identity.twin));
+        put_text(out, &identity.discriminator);
+        for field in identity.belongs.fields() {
+            put_option(out, field.as_deref(), put_text);
+        }
+    }
+
+    /// Records were lost.
+    pub fn dropped(&mut self, now: BootTime, records: u64) {
+        put_varint(self.begin(now, tag::DROPPED), records);
+    }
+
+    /// What had come was judged, and told.
+    pub fn polled(&mut self, now: BootTime) {
+        self.begin(now, tag::POLLED);
+    }
+
+    /// Kvm was unloaded.
+    pub fn unloaded(&mut self, now: BootTime) {
+        self.begin(now, tag::UNLOADED);
+    }
+
+    /// The end of the recording.
+    pub(crate) fn end(&mut self, now: BootTime) {
+        self.begin(now, tag::END);
+    }
+
+    /// The moment, where it is another than before, and the kind of the entry.
+    fn begin(&mut self, now: BootTime, tag: u8) -> &mut Vec<u8> {
+        if self.content.is_empty() {
+            (self.base, self.now) = (now.0, now.0);
+        }
+        if now.0 != self.now {
+            self.content.push(tag::MOMENT);
+            put_difference(&mut self.content, now.0, self.now);
+            self.now = now.0;
+        }
+        self.content.push(tag);
+        &mut self.content
+    }
+
+    fn plain(&mut self, now: BootTime, tag: u8, vm: VmId, at: BootTime) {
+        let out = self.begin(now, tag);
+        put_varint(out, vm.0);
+        put_difference(out, at.0, now.0);
+    }
+}
+
+fn put_touched(out: &mut Vec<u8>, now: BootTime, touch: &Touched) {
+    put_varint(out, touch.vm.0);
+    put_difference(out, touch.at.0, now.0);
+    put_varint(out, touch.recalculations);
+    let (what, write) = match touch.what {
+        Touch::Recalculated => (touch::RECALCULATED, None),
+        Touch::VcpuBorn => (touch::VCPU_BORN, None),
+        Touch::Entered(route) => (touch::ENTERED + number(&Route::ALL, &route), None),
+        Touch::Wrote {
+            register,
+            old,
+            new,
+            guest_rip,
+        } => (
+            touch::WROTE + number(&Register::ALL, &register),
+            Some((old, new, guest_rip)),
+        ),
+    };
+    out.push(what);
+    let (old, guest_rip) = write.map_or((None, None), |(old, _, guest_rip)| (old, guest_rip));
+    let bit = |bit: u8, is_set: bool| if is_set { bit } else { 0 };
+    out.push(
+        bit(touched::VCPU, touch.vcpu.is_some())
+            | bit(touched::LAPIC, touch.lapic.is_some())
+            | bit(touched::OLD, old.is_some())
+            | bit(touched::GUEST_RIP, guest_rip.is_some()),
+    );
+    if let Some(vcpu) = touch.vcpu {
+        put_varint(out, vcpu.0.into());
+    }
+    if let Some(lapic) = &touch.lapic {
+        put_lapic(out, lapic);
+    }
+    if let Some((_, new, _)) = write {
+        put_varint(out, new);
+    }
+    for value in [old, guest_rip].into_iter().flatten() {
+        put_varint(out, value);
+    }
+    put_task(out, &touch.task);
+}
+
+fn put_task(out: &mut Vec<u8>, task: &Task) {
+    put_varint(out, task.tid.into());
+    put_varint(out, task.tgid.into());
+    put_text(out, &task.comm);
+}
+
+/// All of one size: they are most of a recording, and look alike.
+fn put_lapic(out: &mut Vec<u8>, lapic: &Lapic) {
+    for register in [lapic.id, lapic.ldr.0, lapic.dfr.0, lapic.svr.0] {
+        out.extend(register.to_le_bytes());
+    }
+    out.extend(lapic.apic_base.0.to_le_bytes());
+    out.push(u8::from(lapic.sw_enabled));
+}
+
+fn put_sample(out: &mut Vec<u8>, now: BootTime, sample: &VmSample) {
+    put_varint(out, sample.vm.0);
+    put_difference(out, sample.at.0, now.0);
+    put_difference(out, sample.trigger.0, now.0);
+    let bit = |bit: u8, is_set: bool| if is_set { bit } else { 0 };
+    out.push(
+        bit(sample::PUBLISHED, sample.published.is_some())
+            | bit(sample::MAPPED, sample.mapped_vcpus.is_some())
+            | bit(sample::CONSISTENT, sample.consistent)
+            | bit(sample::X2APIC_FORMAT, sample.x2apic_format)
+            | bit(sample::QUIRK_DISABLED, sample.broadcast_quirk_disabled),
+    );
+    out.push(number(&IRQCHIPS, &sample.irqchip));
+    put_varint(out, sample.recalculations);
+    if let Some(mapped) = sample.mapped_vcpus {
+        put_varint(out, mapped.into());
+    }
+    put_count(out, sample.vcpus.len());
+    for vcpu in &sample.vcpus {
+        put_varint(out, vcpu.idx.0.into());
+        put_varint(out, vcpu.id.0.into());
+        put_lapic(out, &vcpu.lapic);
+    }
+    if let Some(map) = &sample.published {
+        put_map(out, map);
+    }
+    put_count(out, sample.apicv_inhibits.iter().count());
+    for inhibit in sample.apicv_inhibits.iter() {
+        put_text(out, inhibit.name());
+    }
+    put_count(out, sample.aims.len());
+    for aim in &sample.aims {
+        put_aim(out, aim);
+    }
+}
+
+fn put_map(out: &mut Vec<u8>, map: &PublishedMap) {
+    out.push(number(&MAP_MODES, &map.mode));
+    put_varint(out, map.max_apic_id.into());
+    put_count(out, map.slots.len());
+    for (slot, vcpu) in &map.slots {
+        out.push(slot.cluster << 3 | slot.bit);
+        put_varint(out, vcpu.0.into());
+    }
+    put_count(out, map.physical.len());
+    for (id, vcpu) in &map.physical {
+        put_varint(out, id.0.into());
+        put_varint(out, vcpu.0.into());
+    }
+}
+
+fn put_aim(out: &mut Vec<u8>, aim: &Aim) {
+    let bit = |bit: u8, is_set: bool| if is_set { bit } else { 0 };
+    out.push(
+        number(&AIM_SOURCES, &aim.source)
+            | bit(aim::LOGICAL, aim.logical)
+            | bit(aim::LOWEST_PRIORITY, aim.lowest_priority),
+    );
+    put_varint(out, aim.index.into());
+    put_varint(out, aim.dest.into());
+    out.push(aim.vector);
+}
