@@ -12,9 +12,13 @@ use probe_apic::{
 
 use crate::{
     entry::{Host, Identity},
-    frame,
+    frame::{self, TooLong},
     wire::{put_count, put_difference, put_option, put_text, put_varint},
 };
+
+/// Content after which a frame is closed: long enough to pack well, and with the longest entry on top of it short enough
+/// for every reader.
+const FRAME_CONTENT: usize = 64 << 10;
 
 /// The kinds of entries, as the byte that each begins with.
 pub(crate) mod tag {
@@ -86,13 +90,17 @@ fn number<T: PartialEq>(all: &[T], value: &T) -> u8 {
     all.iter().position(|one| one == value).unwrap_or(all.len()) as u8
 }
 
-/// Packs entries into the frame that is being made.
+/// Packs entries into frames, in memory.
 #[derive(Debug, Default)]
 pub struct Packer {
+    /// Of the frame that is being made.
     content: Vec<u8>,
-    /// What the first moment of this frame is counted from.
+    /// What its first moment is counted from.
     base: u64,
     now: u64,
+    /// The frames that are whole.
+    frames: Vec<u8>,
+    too_long: Option<TooLong>,
 }
 
 impl Packer {
@@ -102,29 +110,35 @@ impl Packer {
         Self::default()
     }
 
-    /// Whether nothing was packed since the last frame.
+    /// Whether nothing was packed since the last [`Self::take_frames`].
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.content.is_empty()
+        self.content.is_empty() && self.frames.is_empty()
     }
 
-    /// Bytes of content since the last frame.
+    /// Bytes that wait in whole frames.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.content.len()
+    pub const fn waiting(&self) -> usize {
+        self.frames.len()
     }
 
-    /// Appends the frame to `out` and begins the next one; nothing where there is nothing to pack.
+    /// Appends all that was packed to `out`, as frames.
     ///
     /// # Errors
-    /// Where it has more content than any reader would take: an entry of several MiB. It is left out.
-    pub fn pack_into(&mut self, out: &mut Vec<u8>) -> Result<(), frame::TooLong> {
-        if self.content.is_empty() {
-            return Ok(());
+    /// Where an entry was longer than any reader would take: it, and what shared its frame, is not there.
+    pub fn take_frames(&mut self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        self.close_frame();
+        out.append(&mut self.frames);
+        self.too_long.take().map_or(Ok(()), Err)
+    }
+
+    fn close_frame(&mut self) {
+        if !self.content.is_empty() {
+            if let Err(error) = frame::pack(&self.content, self.base, &mut self.frames) {
+                self.too_long = Some(error);
+            }
+            self.content.clear();
         }
-        let result = frame::pack(&self.content, self.base, out);
-        self.content.clear();
-        result
     }
 
     /// The host, from here on.
@@ -209,6 +223,9 @@ impl Packer {
 
     /// The moment, where it is another than before, and the kind of the entry.
     fn begin(&mut self, now: BootTime, tag: u8) -> &mut Vec<u8> {
+        if self.content.len() >= FRAME_CONTENT {
+            self.close_frame();
+        }
         if self.content.is_empty() {
             (self.base, self.now) = (now.0, now.0);
         }

@@ -20,8 +20,8 @@ mod writer;
 pub use self::{
     encode::Packer,
     entry::{Belongs, Entry, Host, Identity, Namer},
-    frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, MAX_CONTENT, VERSION},
+    frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, MAX_CONTENT, TooLong, VERSION},
     pseudonyms::Pseudonyms,
-    reader::{Ending, Error, Reader},
+    reader::{Ending, Error, Place, Reader},
     writer::{Flags, Writer, end_frame, file_header},
 };

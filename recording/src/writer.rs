@@ -9,9 +9,6 @@ use crate::{
     frame::{ANONYMISED, FILE_HEADER_LEN, MAGIC, VERSION},
 };
 
-/// Content after which a frame is made, whatever the time: long enough to pack well, short enough to lose.
-const FRAME_CONTENT: usize = 64 << 10;
-
 /// What the file says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -37,17 +34,16 @@ pub fn end_frame(now: BootTime, out: &mut Vec<u8>) {
     let mut packer = Packer::new();
     packer.end(now);
     // An entry of one byte is not too long.
-    let _ = packer.pack_into(out);
+    let _ = packer.take_frames(out);
 }
 
-/// Writes a recording, a frame at a time: each with one call, so that what was written before a crash is whole frames but
-/// for the last.
+/// Writes a recording, whole frames at a time: what was written before a crash is whole but for the last of them.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
     packer: Packer,
     /// Kept for its capacity.
-    frame: Vec<u8>,
+    frames: Vec<u8>,
     written: u64,
 }
 
@@ -63,12 +59,12 @@ impl<W: Write> Writer<W> {
         Ok(Self {
             out,
             packer: Packer::new(),
-            frame: Vec::new(),
+            frames: Vec::new(),
             written: header.len() as u64,
         })
     }
 
-    /// What takes the entries.
+    /// What takes the entries. They stay in memory until [`Self::flush`].
     pub const fn packer(&mut self) -> &mut Packer {
         &mut self.packer
     }
@@ -84,28 +80,17 @@ impl<W: Write> Writer<W> {
         self.written
     }
 
-    /// Writes a frame if there is enough for one.
+    /// Writes all that was packed.
     ///
     /// # Errors
-    /// As [`Self::flush`].
-    pub fn flush_full(&mut self) -> io::Result<()> {
-        if self.packer.len() < FRAME_CONTENT {
-            return Ok(());
-        }
-        self.flush()
-    }
-
-    /// Writes a frame of all that there is.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
+    /// Where it cannot be written, or an entry was too long ([`TooLong`](crate::TooLong)).
     pub fn flush(&mut self) -> io::Result<()> {
-        self.frame.clear();
-        self.packer.pack_into(&mut self.frame).map_err(io::Error::other)?;
-        self.out.write_all(&self.frame)?;
+        self.frames.clear();
+        let packed = self.packer.take_frames(&mut self.frames);
+        self.out.write_all(&self.frames)?;
         self.out.flush()?;
-        self.written += self.frame.len() as u64;
-        Ok(())
+        self.written += self.frames.len() as u64;
+        packed.map_err(io::Error::other)
     }
 
     /// Ends the recording at `now`.

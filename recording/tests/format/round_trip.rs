@@ -7,7 +7,7 @@ use probe_apic::{
     observation::{Irqchip, Observation, VcpuSample, VmSample},
 };
 use proptest::prelude::*;
-use recording::{Ending, Entry, Flags, MAX_CONTENT, Reader, Writer};
+use recording::{Ending, Entry, Flags, Host, MAX_CONTENT, Reader, Writer};
 
 use crate::{pack, record, replay, strategy};
 
@@ -83,12 +83,47 @@ fn the_largest_vm_fits_into_a_frame() {
     let mut writer = Writer::new(Vec::new(), Flags::default()).unwrap();
     let entry = Entry::Observed(Observation::Sample(sample));
     pack(writer.packer(), BootTime(0), &entry);
+    let bytes = writer.finish(BootTime(0)).unwrap();
+    let content_len = u32::from_le_bytes(bytes[20..24].try_into().unwrap());
     assert!(
-        writer.packer().len() < MAX_CONTENT / 2,
-        "{}",
-        writer.packer().len()
+        content_len < u32::try_from(MAX_CONTENT / 2).unwrap(),
+        "{content_len}"
     );
-    writer.flush().unwrap();
-    let (story, _) = replay(&writer.finish(BootTime(0)).unwrap());
-    assert_eq!(story, [(BootTime(0), entry)]);
+    assert_eq!(replay(&bytes).0, [(BootTime(0), entry)]);
+}
+
+/// A host whose first look alone is more than a frame may hold.
+#[test]
+fn a_lot_at_once_becomes_several_frames() {
+    let name = |number: u64| {
+        let text = number.to_string().repeat(2000);
+        (BootTime(number), Entry::Host(host(&text)))
+    };
+    let story: Vec<_> = (0..500).map(name).collect();
+    let (replayed, ending) = replay(&record(&story, story.len()));
+    assert_eq!(ending.unwrap(), Ending::Whole);
+    assert!(replayed == story);
+}
+
+#[test]
+fn an_entry_that_no_reader_would_take_is_said_and_harms_no_other() {
+    let mut writer = Writer::new(Vec::new(), Flags::default()).unwrap();
+    writer.packer().host(BootTime(1), &host(&"x".repeat(MAX_CONTENT)));
+    assert!(writer.flush().is_err());
+    writer.packer().polled(BootTime(2));
+    let bytes = writer.finish(BootTime(3)).unwrap();
+    assert_eq!(replay(&bytes).0, [(BootTime(2), Entry::Polled)]);
+}
+
+fn host(kernel: &str) -> Host {
+    Host {
+        kernel: kernel.to_owned(),
+        kvm_vendor: "amd".to_owned(),
+        possible_rules: Vec::new(),
+        rules_proven: false,
+        precise: false,
+        vector_hashing: None,
+        settle_nanos: 0,
+        all_vms: true,
+    }
 }
