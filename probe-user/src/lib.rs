@@ -23,3 +23,4 @@ pub mod observer;
 pub mod privilege;
 mod readiness;
 pub mod sink;
+pub mod tape;

@@ -12,4 +12,5 @@ mod outputs;
 mod runbook;
 mod schema;
 mod tally;
+mod tape;
 mod text;
