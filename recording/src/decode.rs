@@ -15,8 +15,8 @@ use probe_apic::{
 };
 
 use crate::{
-    encode::{AIM_SOURCES, IRQCHIPS, MAP_MODES, aim, sample, tag, touch, touched},
     entry::{Entry, Host, Identity, Namer},
+    layout::{AIM_SOURCES, IRQCHIPS, MAP_MODES, aim, sample, tag, touch, touched},
     wire::{Cursor, Malformed},
 };
 
@@ -203,7 +203,7 @@ fn task(cursor: &mut Cursor<'_>) -> Result<Task, Malformed> {
     Ok(Task {
         tid: cursor.varint_u32("thread")?,
         tgid: cursor.varint_u32("process")?,
-        comm: cursor.text("comm")?.to_owned(),
+        comm: String::from_utf8_lossy(cursor.bytes("comm")?).into_owned(),
     })
 }
 

@@ -74,8 +74,11 @@ fn word(bytes: &[u8], at: usize) -> u32 {
         .map_or(0, |word| u32::from_le_bytes(*word))
 }
 
-/// Appends the frame of `content` to `out`.
-pub(crate) fn pack(content: &[u8], base: u64, out: &mut Vec<u8>) -> Result<(), TooLong> {
+/// Appends the frame of `content` to `out`, whatever that is.
+///
+/// # Errors
+/// Where it is longer than any reader would take.
+pub fn pack(content: &[u8], base: u64, out: &mut Vec<u8>) -> Result<(), TooLong> {
     let length = content.len();
     let too_long = TooLong { length };
     let content_len = u32::try_from(length)

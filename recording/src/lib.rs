@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod entry;
 mod frame;
+mod layout;
 mod pseudonyms;
 mod reader;
 mod wire;
@@ -20,7 +21,7 @@ mod writer;
 pub use self::{
     encode::Packer,
     entry::{Belongs, Entry, Host, Identity, Namer},
-    frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, MAX_CONTENT, TooLong, VERSION},
+    frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, MAX_CONTENT, TooLong, VERSION, pack as pack_frame},
     pseudonyms::Pseudonyms,
     reader::{Ending, Error, Place, Reader},
     writer::{Flags, Writer, end_frame, file_header},

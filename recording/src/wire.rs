@@ -22,8 +22,12 @@ pub(crate) fn put_difference(out: &mut Vec<u8>, to: u64, from: u64) {
 }
 
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_count(out, text.len());
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 /// A length or a number of elements; `usize` has at most 64 bits everywhere.
@@ -106,10 +110,14 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn text(&mut self, what: &'static str) -> Result<&'a str, Malformed> {
+        str::from_utf8(self.bytes(what)?).map_err(|_| Malformed(what))
+    }
+
+    pub(crate) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
         let length = self.count(1, what)?;
         let (bytes, rest) = self.rest.split_at(length);
         self.rest = rest;
-        str::from_utf8(bytes).map_err(|_| Malformed(what))
+        Ok(bytes)
     }
 
     /// A number of elements of at least `smallest` bytes each: never more than what is left can hold.

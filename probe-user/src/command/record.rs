@@ -1,18 +1,12 @@
 //! `record`: observes like `watch`, and writes what the analysis is given into a file.
 
-use std::{
-    fs::{File, OpenOptions},
-    future::pending,
-    io::{self, IsTerminal as _, Write},
-    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod target;
+
+use std::{fs::File, future::pending, io::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use probe_apic::id::{BootTime, VmId};
 use recording::{Flags, Writer};
-use rustix::fs::{FlockOperation, flock};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind},
@@ -47,7 +41,7 @@ const FLUSH_AT: usize = 256 << 10;
 pub fn run(arguments: &Record) -> Result<Exit> {
     let broker = broker::split(&arguments.observe.options())?;
     // While it is still whoever was asked that may write there.
-    let (path, file) = create(arguments.output.as_deref())?;
+    let (path, file) = target::create(arguments.output.as_deref())?;
     give_up_privileges(&broker, None)?;
     confine(&Sandbox::default())?;
     let filter = VmFilter::new(arguments.vm.clone());
@@ -70,53 +64,6 @@ pub fn run(arguments: &Record) -> Result<Exit> {
         lived.and(ended)
     })?;
     Ok(Exit::Done)
-}
-
-/// A file of its own: nothing that holds anything is written over.
-fn create(path: Option<&Path>) -> Result<(PathBuf, File), TapeError> {
-    let path = match path {
-        Some(path) if path.as_os_str() == "-" => return standard_output(),
-        Some(path) => path.to_owned(),
-        None => PathBuf::from(format!(
-            "ldrscope-{}.ldrrec",
-            WallClock::read().stamp(clock::now())
-        )),
-    };
-    match create_at(&path) {
-        Ok(file) => Ok((path, file)),
-        Err(source) => Err(TapeError::Create { path, source }),
-    }
-}
-
-fn create_at(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
-        .open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(file);
-    }
-    // Another `record` may have begun and written nothing yet.
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    if metadata.len() > 0 {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    Ok(file)
-}
-
-fn standard_output() -> Result<(PathBuf, File), TapeError> {
-    let path = PathBuf::from("standard output");
-    if io::stdout().is_terminal() {
-        return Err(TapeError::Terminal);
-    }
-    match io::stdout().as_fd().try_clone_to_owned() {
-        Ok(descriptor) => Ok((path, descriptor.into())),
-        Err(source) => Err(TapeError::Create { path, source }),
-    }
 }
 
 /// The file and what goes into it.

@@ -1,6 +1,7 @@
 //! Recorders, players and the verbs about recordings: what is replayed is what was told, byte by byte.
 
-use std::fs;
+mod property;
+mod verbs;
 
 use ldrscope::{
     clock::WallClock,
@@ -14,17 +15,12 @@ use probe_apic::{
     cause::Task,
     id::{BootTime, VcpuId, VmId},
     map_rules::MapRules,
-    observation::{Lost, Observation, Touch, Touched},
+    observation::{Observation, Touch, Touched},
 };
-use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
 use recording::{Ending, Flags, Writer};
 use serde_json::Value;
 
-use crate::{
-    command_line::run,
-    fixture::{MS, SETTLE, bigsmp, engine, facts, gone, healthy, pin, read, sample, seen, vcpu},
-    schema::hold,
-};
+use crate::fixture::{MS, SETTLE, bigsmp, engine, facts, gone, healthy, pin, read, sample, seen, vcpu};
 
 const RULES: MapRules = MapRules::Overwrite;
 const BOOT: i64 = 1_700_000_000_000_000_000;
@@ -295,222 +291,4 @@ fn a_moment_is_looked_at_by_either_clock() {
     assert_eq!(vms_at(after(1499)), (1, 1500 * MS));
     let wall = "2023-11-14T22:13:20.999Z".parse().unwrap();
     assert_eq!(vms_at(Moment::Wall(wall)), (2, 999 * MS));
-}
-
-/// The verbs themselves, without privileges, on this very machine.
-#[test]
-fn the_verbs_take_a_recording_whole_cut_or_damaged() {
-    let (told, recording) = story(Stage::new(None, false));
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, bytes: &[u8]| {
-        let path = directory.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let whole = file("whole.ldrrec", &recording);
-    assert_eq!(
-        run(&["replay", &whole, "--format", "jsonl"]),
-        (Some(0), told.clone(), String::new())
-    );
-
-    let (code, text, stderr) = run(&["replay", &whole, "--speed", "1000x"]);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    assert!(text.contains("raised     web (pid 100)"), "{text}");
-
-    let cut = file("cut.ldrrec", &recording[..recording.len() * 9 / 10]);
-    let (code, stdout, stderr) = run(&["replay", &cut, "--format", "jsonl"]);
-    assert_eq!(code, Some(0));
-    assert!(
-        stderr.contains("cut.ldrrec was cut: it ends after byte "),
-        "{stderr}"
-    );
-    let (last, before) = stdout.trim_end().rsplit_once('\n').map(|(a, b)| (b, a)).unwrap();
-    assert!(told.starts_with(before), "{stdout}");
-    let last: Value = serde_json::from_str(last).unwrap();
-    assert_eq!(last["status"], "recording-cut");
-    hold(&last);
-
-    let mut changed = recording.clone();
-    let middle = changed.len() / 2;
-    changed[middle] ^= 1;
-    let damaged = file("damaged.ldrrec", &changed);
-    let (code, stdout, stderr) = run(&["replay", &damaged, "--format", "jsonl"]);
-    assert_eq!(code, Some(3));
-    assert!(told.starts_with(&stdout), "{stdout}");
-    assert!(stderr.starts_with("error[recording-damaged]: "), "{stderr}");
-    assert!(
-        stderr.contains("is damaged in bytes ") && stderr.contains("\n  remedy: "),
-        "{stderr}"
-    );
-
-    let (code, stdout, _) = run(&["snapshot", "--from", &whole, "--format", "json", "--at", "749ms"]);
-    assert_eq!(code, Some(0));
-    let snapshot: Value = serde_json::from_str(&stdout).unwrap();
-    hold(&snapshot);
-    assert_eq!(snapshot["taken_at"], "2023-11-14T22:13:20.750000Z");
-    assert_eq!(snapshot["vms"][0]["name"], "web");
-    assert_eq!(snapshot["vms"][0]["aimed"][0]["index"], 2);
-
-    let (code, stdout, _) = run(&[
-        "deliver", "--from", &whole, "--at", "749ms", "--vm", "web", "--format", "json",
-    ]);
-    assert_eq!(code, Some(0));
-    hold(&serde_json::from_str(&stdout).unwrap());
-
-    let (code, stdout, _) = run(&["check", "--from", &whole, "--at", "749ms"]);
-    assert_eq!(code, Some(2), "{stdout}");
-    let (code, stdout, _) = run(&["check", "--from", &whole]);
-    assert_eq!(code, Some(0), "{stdout}");
-}
-
-#[test]
-fn what_cannot_be_replayed_is_said_with_its_word() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("odd.ldrrec");
-    let name = path.to_str().unwrap();
-    let replayed = |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
-        let (code, stdout, stderr) = run(&["replay", name]);
-        assert_eq!(stdout, "");
-        let (word, _) = stderr.split_once("]: ").unwrap();
-        (code, word.to_owned())
-    };
-    assert_eq!(replayed(b"{}"), (Some(3), "error[no-recording".to_owned()));
-    assert_eq!(replayed(b""), (Some(3), "error[no-recording".to_owned()));
-    let mut later = recording::file_header(Flags::default());
-    later[8] = 2;
-    // CRC-32 of the twelve bytes before it.
-    let crc = crc_of(&later[..12]);
-    later[12..].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(replayed(&later), (Some(3), "error[recording-version".to_owned()));
-    let (code, _, stderr) = run(&["replay", "/nonexistent/web.ldrrec"]);
-    assert_eq!(code, Some(3));
-    assert!(stderr.starts_with("error[recording]: "), "{stderr}");
-
-    let (_, recording) = story(Stage::new(None, false));
-    fs::write(&path, &recording).unwrap();
-    let (code, _, stderr) = run(&["replay", name, "--vm", "db"]);
-    assert_eq!(code, Some(2));
-    assert!(stderr.contains("no VM matches `db`: there are "), "{stderr}");
-    let (code, _, stderr) = run(&["snapshot", "--from", name, "--at", "2020-01-01T00:00:00Z"]);
-    assert_eq!(code, Some(2));
-    assert!(stderr.starts_with("error[no-such-moment]: "), "{stderr}");
-    let (code, stdout, _) = run(&["check", "--from", "/nonexistent"]);
-    assert_eq!(code, Some(3));
-    assert!(stdout.contains("UNKNOWN"), "{stdout}");
-    for wrong in [
-        &["snapshot", "--at", "90s"][..],
-        &["snapshot", "--from", name, "--hooks", "cold"],
-        &["replay", name, "--speed", "fast"],
-        &["replay"],
-    ] {
-        assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
-    }
-}
-
-/// CRC-32 (IEEE 802.3), bit by bit.
-fn crc_of(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = crc >> 1 ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    !crc
-}
-
-/// One thing that happens after a while.
-#[derive(Clone, Debug)]
-enum Step {
-    Seen(usize, u32),
-    Read(usize, Vec<u8>, bool),
-    Touched(usize, u32),
-    Lost(usize),
-    Dropped,
-    Gone(usize),
-    Nothing,
-}
-
-fn any_step() -> impl Strategy<Value = (u64, Step)> {
-    let vm = || 1_usize..4;
-    let logical = select(&[0_u8, 1, 2, 3, 4, 6, 8, 0x11, 0xff][..]);
-    let step = prop_oneof![
-        2 => (vm(), select(&[100_u32, 200][..])).prop_map(|(vm, pid)| Step::Seen(vm, pid)),
-        6 => (vm(), vec(logical, 1..6), any::<bool>()).prop_map(|(vm, ids, aimed)| Step::Read(vm, ids, aimed)),
-        3 => (vm(), 0_u32..6).prop_map(|(vm, vcpu)| Step::Touched(vm, vcpu)),
-        1 => vm().prop_map(Step::Lost),
-        1 => Just(Step::Dropped),
-        1 => vm().prop_map(Step::Gone),
-        3 => Just(Step::Nothing),
-    ];
-    (select(&[0_u64, 1, 5, 60, 199, 201, 1001, 2500][..]), step)
-}
-
-/// The same cases in every run, unless `PROPTEST_RNG_SEED` asks for others.
-fn config() -> ProptestConfig {
-    let given = ProptestConfig::default();
-    ProptestConfig {
-        rng_seed: match given.rng_seed {
-            RngSeed::Random => RngSeed::Fixed(0x1d5c_09e5),
-            fixed @ RngSeed::Fixed(_) => fixed,
-        },
-        failure_persistence: None,
-        ..given
-    }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn whatever_happened_is_told_again(steps in vec(any_step(), 0..40), only in any::<bool>()) {
-        let mut stage = Stage::new(only.then_some("web"), false);
-        let mut at = MS;
-        // A birth number is given once.
-        let mut births = 0;
-        let mut alive = [0; 4];
-        for (pause, step) in steps {
-            at += pause * MS;
-            match step {
-                Step::Seen(vm, pid) => {
-                    if alive[vm] == 0 {
-                        births += 1;
-                        alive[vm] = births;
-                        stage.feed(at, seen(births, pid, at));
-                    }
-                }
-                Step::Read(vm, ids, aimed) if alive[vm] != 0 => {
-                    let vcpus = (0..).zip(&ids).map(|(number, id)| vcpu(number, (*id).into()));
-                    let mut sample = sample(alive[vm], at, vcpus.collect(), RULES);
-                    if aimed {
-                        sample.aims.push(pin(2, 1));
-                    }
-                    stage.feed(at, [read(sample)]);
-                }
-                Step::Touched(vm, vcpu) if alive[vm] != 0 => stage.feed(at, [touched(alive[vm], at, vcpu)]),
-                Step::Lost(vm) if alive[vm] != 0 => {
-                    let lost = Lost { vm: VmId(alive[vm]), at: BootTime(at) };
-                    stage.feed(at, [Report::Observation(Observation::Lost(lost))]);
-                }
-                Step::Dropped => stage.feed(at, [Report::Dropped { records: 3 }]),
-                Step::Gone(vm) if alive[vm] != 0 => {
-                    stage.feed(at, [gone(alive[vm], at)]);
-                    alive[vm] = 0;
-                }
-                _ => {}
-            }
-            // The loop polls late now and then.
-            if pause != 1 {
-                stage.poll(at + 3);
-            }
-        }
-        stage.poll(at + 10 * SETTLE);
-        let (told, recording) = stage.end(at + 10 * SETTLE);
-        let options = PlayerOptions {
-            filter: VmFilter::new(only.then(|| "web".to_owned())),
-            ..PlayerOptions::default()
-        };
-        prop_assert_eq!(play(&recording, options).0, told);
-    }
 }
