@@ -10,6 +10,7 @@
 
 pub mod btf;
 pub mod record;
+pub mod recording;
 pub mod rules;
 
 /// One thing to fuzz.
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [btf::TARGET, record::TARGET, rules::TARGET];
+pub const TARGETS: [Target; 4] = [btf::TARGET, record::TARGET, recording::TARGET, rules::TARGET];
 
 /// A libFuzzer target: `main` comes from libFuzzer, the seeds go where it reads its corpus.
 ///

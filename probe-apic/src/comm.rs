@@ -20,11 +20,28 @@ impl Comm {
         Self(name)
     }
 
+    /// Its bytes, up to the first NUL.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        let length = self.0.iter().position(|&byte| byte == 0);
+        &self.0[..length.unwrap_or(Self::BYTES)]
+    }
+
     /// As text; bytes that are no UTF-8 are replaced.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
-        let length = self.0.iter().position(|&byte| byte == 0);
-        String::from_utf8_lossy(&self.0[..length.unwrap_or(Self::BYTES)])
+        String::from_utf8_lossy(self.bytes())
+    }
+}
+
+impl From<&[u8]> for Comm {
+    /// From the bytes of a name; what is beyond the kernel's field is cut off.
+    fn from(name: &[u8]) -> Self {
+        let mut field = [0; Self::BYTES];
+        for (kept, byte) in field.iter_mut().zip(name) {
+            *kept = *byte;
+        }
+        Self::new(field)
     }
 }
 

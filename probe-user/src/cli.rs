@@ -2,6 +2,7 @@
 
 mod check;
 mod print;
+mod recording;
 mod serve;
 mod shared;
 mod value;
@@ -13,6 +14,7 @@ use log::LevelFilter;
 
 pub use check::Check;
 pub use print::{Print, What};
+pub use recording::{Place, Record, Replay, Speed};
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
@@ -37,6 +39,8 @@ Examples:
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
   sudo ldrscope check                        one line for Nagios, Icinga and the like
+  sudo ldrscope record -o web.ldrrec         the same into a file, to be looked at elsewhere
+  ldrscope replay web.ldrrec                 what `watch` would have said
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
 ";
@@ -83,6 +87,10 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Print for each destination which vCPUs should get an interrupt, and which do
     Deliver(Deliver),
+    /// Observe, and write what was observed into a file
+    Record(Record),
+    /// Tell what `watch` would have told of a recording; needs no privileges
+    Replay(Replay),
     /// Watch for good, as a daemon: journal, event log, metrics for Prometheus, snapshots
     Serve(Box<Serve>),
     /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
@@ -135,9 +143,9 @@ pub struct Snapshot {
     #[command(flatten)]
     pub subject: Subject,
 
-    /// How to observe.
+    /// Where to look, and how.
     #[command(flatten)]
-    pub observe: Observe,
+    pub place: Place,
 }
 
 /// `deliver`.
@@ -170,9 +178,9 @@ pub struct Deliver {
     #[arg(long)]
     pub only_bad: bool,
 
-    /// How to observe.
+    /// Where to look, and how.
     #[command(flatten)]
-    pub observe: Observe,
+    pub place: Place,
 }
 
 /// `doctor`.

@@ -36,6 +36,19 @@ impl WallClock {
         Self { offset: boot as i128 }
     }
 
+    /// When boot was: Unix time in nanoseconds, as far as that fits.
+    #[must_use]
+    pub fn boot(&self) -> i64 {
+        i64::try_from(self.offset).unwrap_or(if self.offset < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// The moment on the boot clock at which it shows `wall`; the beginning or the end of all moments where there is none.
+    #[must_use]
+    pub fn moment(&self, wall: Timestamp) -> BootTime {
+        let since_boot = wall.as_nanosecond() - self.offset;
+        BootTime(u64::try_from(since_boot.max(0)).unwrap_or(u64::MAX))
+    }
+
     /// RFC 3339 in UTC with microseconds, as in the JSON contract.
     #[must_use]
     pub fn rfc3339(&self, at: BootTime) -> String {

@@ -5,6 +5,8 @@ pub mod deliver;
 pub mod doctor;
 mod look;
 pub mod print;
+pub mod record;
+pub mod replay;
 pub mod serve;
 pub mod snapshot;
 mod split;
@@ -23,6 +25,8 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
+        Command::Record(record) => record::run(record),
+        Command::Replay(replay) => replay::run(replay),
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(check),
         Command::Doctor(doctor) => doctor::run(doctor),

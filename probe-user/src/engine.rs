@@ -138,6 +138,24 @@ impl Engine {
         }
     }
 
+    /// Takes a VM to be this one from now on. [`Self::feed`] finds out by itself; this is for whoever knows already.
+    pub fn identified(&mut self, id: VmId, identity: VmIdentity, now: BootTime) {
+        let Some(known) = self.identities.get(id) else {
+            return;
+        };
+        if !same_ids(known, &identity) || !self.filter.matches(&identity) {
+            self.retract(id, now);
+        }
+        self.identities.insert(id, identity);
+        self.judge(id, now);
+    }
+
+    /// Who a VM is taken to be.
+    #[must_use]
+    pub fn identity(&self, vm: VmId) -> Option<&VmIdentity> {
+        self.identities.get(vm)
+    }
+
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
         while let Some(vm) = self.retold.pop_first() {
@@ -318,12 +336,7 @@ impl Engine {
         let found = known.resolved(pid, discriminator, self.processes.as_ref());
         let uuid = found.uuid.as_ref();
         let twin = uuid.is_some_and(|uuid| self.identities.has_other_with(uuid, id));
-        let found = VmIdentity { twin, ..found };
-        if !same_ids(known, &found) || !self.filter.matches(&found) {
-            self.retract(id, now);
-        }
-        self.identities.insert(id, found);
-        self.judge(id, now);
+        self.identified(id, VmIdentity { twin, ..found }, now);
     }
 
     /// Nobody knows whose records were lost: every VM is uncertain until it has been read again.

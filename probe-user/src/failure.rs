@@ -14,6 +14,7 @@ use crate::{
     logging,
     privilege::PrivilegeError,
     sink::OutputError,
+    tape::TapeError,
 };
 
 /// Says on `err` why a command failed, as `error[word]: sentence` and a remedy, and decides the exit code.
@@ -85,6 +86,14 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
         }
         if let Some(untold) = cause.downcast_ref::<Untold>() {
             return (untold.word(), untold.remedy(), Exit::CouldNotLook);
+        }
+        if let Some(error) = cause.downcast_ref::<TapeError>() {
+            let exit = match error {
+                TapeError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+                _ if error.is_usage() => Exit::Usage,
+                _ => Exit::CouldNotLook,
+            };
+            return (error.word(), error.remedy(), exit);
         }
         if let Some(OutputError(source)) = cause.downcast_ref::<OutputError>() {
             let exit = if source.kind() == io::ErrorKind::BrokenPipe {

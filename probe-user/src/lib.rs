@@ -24,3 +24,4 @@ pub mod privilege;
 mod readiness;
 pub mod sink;
 pub mod steps;
+pub mod tape;

@@ -7,11 +7,11 @@
 mod session;
 mod station;
 mod stop;
+mod witness;
 
 use std::{future::Future, os::fd::OwnedFd, time::Duration};
 
 use anyhow::Result;
-use probe_apic::id::BootTime;
 use tokio::{
     io::unix::AsyncFd,
     runtime::Builder,
@@ -20,13 +20,19 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub use self::station::{Flow, Scene, Station};
-use self::{session::Session, stop::Stop};
-pub(crate) use self::{session::until, stop::catch};
+use self::session::Session;
+pub(crate) use self::{
+    session::until,
+    stop::{Stop, catch},
+};
+pub use self::{
+    station::{Flow, Scene, Station},
+    witness::Witness,
+};
 use crate::{
     broker::{Answered, Broker, Handover},
     clock,
-    engine::{Engine, tally::Tally},
+    engine::tally::Tally,
     identity::filter::VmFilter,
     kernel::{obstacle::Obstacle, support::KvmInstance},
     observer::Counts,
@@ -142,11 +148,11 @@ impl Live {
     /// Waits for one thing and takes care of it.
     async fn step<S: Station>(&mut self, station: &mut S) -> Result<Flow> {
         if let Phase::Observing(session) = &mut self.phase {
-            session.refresh()?;
+            session.refresh(station)?;
             if let Some(fast) = session.change_of_pace() {
                 self.broker.quicken(fast)?;
             }
-            let outputs = session.engine.poll(clock::now());
+            let outputs = session.poll(station);
             station.tell(outputs, &self.scene())?;
         }
         select! {
@@ -161,7 +167,7 @@ impl Live {
 
     fn take<S: Station>(&mut self, event: Event, station: &mut S) -> Result<()> {
         match (event, &mut self.phase) {
-            (Event::Records, Phase::Observing(session)) => Ok(session.take_in()?),
+            (Event::Records, Phase::Observing(session)) => Ok(session.take_in(station)?),
             (Event::OtherKvm, Phase::Observing(_)) => self.unloaded(station),
             (Event::Answer(Ok(Answered::Opened(handover))), _) => self.begin(*handover, station),
             (Event::Answer(Ok(Answered::Exchanged(programs))), Phase::Observing(session)) => {
@@ -201,8 +207,9 @@ impl Live {
             return Ok(());
         };
         let mut session = Session::new(handover, &self.options, closed.instance, self.tally)?;
+        station.opened(session.observer.facts(), clock::now());
         let mut steps = Steps::begin();
-        session.take_in_all()?;
+        session.take_in_all(station)?;
         steps.done("reading the VMs that exist");
         if self.attachments == 0 && self.options.must_match {
             session.engine.check_filter()?;
@@ -251,7 +258,11 @@ impl Live {
     /// Its hooks are deaf to any other kvm, and no VM outlived the one they were attached to.
     fn unloaded<S: Station>(&mut self, station: &mut S) -> Result<()> {
         log::warn!("the kvm module was unloaded or loaded anew; watching again once it is there");
-        self.end_session(station, Engine::end)?;
+        self.end_session(station, |session, station| {
+            let now = clock::now();
+            session.engine.end(now);
+            station.unloaded(now);
+        })?;
         let Scene { counts, tally, .. } = self.scene();
         (self.past, self.tally) = (counts, tally);
         self.broker.close()?;
@@ -264,14 +275,14 @@ impl Live {
     fn end_session<S: Station>(
         &mut self,
         station: &mut S,
-        close: impl FnOnce(&mut Engine, BootTime),
+        close: impl FnOnce(&mut Session, &mut S),
     ) -> Result<()> {
         let Phase::Observing(session) = &mut self.phase else {
             return Ok(());
         };
-        session.take_in()?;
-        close(&mut session.engine, clock::now());
-        let outputs = session.engine.poll(clock::now());
+        session.take_in(station)?;
+        close(session, station);
+        let outputs = session.poll(station);
         station.tell(outputs, &self.scene())?;
         Ok(())
     }

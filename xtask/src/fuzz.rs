@@ -32,19 +32,22 @@ pub(crate) enum Target {
     Btf,
     /// Records of the ring and copies in the window
     Record,
+    /// Recordings with any content in their frames
+    Recording,
     /// Observations through host, rules and tracker
     Rules,
 }
 
 impl Target {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Btf, Self::Record, Self::Rules];
+    pub(crate) const ALL: [Self; 4] = [Self::Btf, Self::Record, Self::Recording, Self::Rules];
 
     /// The name of its binary's source, and of its directory of kept inputs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Btf => "btf",
             Self::Record => "record",
+            Self::Recording => "recording",
             Self::Rules => "rules",
         }
     }

@@ -27,6 +27,7 @@ mod old;
 mod oracle;
 mod process;
 mod quiet;
+mod recording;
 mod refusal;
 mod rights;
 mod routes;

@@ -10,7 +10,7 @@ use super::machine::{
 use super::{
     Bench, CaseError, Context, RunCase, alert, as_kvm, attribution, avic, check, deliver, effects, faults,
     fleet, ids, journald, kdump, keep_disabled, linux, many, migration, naming, old, oracle, process, quiet,
-    refusal, rights, routes, rules, scale, service,
+    recording, refusal, rights, routes, rules, scale, service,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -158,6 +158,7 @@ const TABLE: &[Entry] = &[
     // These start and end their own.
     Entry::both("older-vm", many::older_vm).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("two-vms", many::two_vms),
+    Entry::both("recording", recording::replays).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("avic-auto", avic::auto).on(&[&AVIC]),

@@ -6,6 +6,7 @@ mod daemon;
 mod exposition;
 pub mod http;
 mod once;
+mod recording;
 mod standing;
 mod watch;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use daemon::{Daemon, read_events};
 pub use exposition::Exposition;
 pub use once::{Outcome, deliver, read_deliver, read_doctor, read_snapshot, results, run_to_end, snapshot};
+pub use recording::Recording;
 pub use standing::{ProtocolError, Standing};
 pub use watch::Watch;
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{Observe, Subject};
+use super::{Place, Subject};
 
 const EXIT_CODES: &str = "\
 Exit codes, worst first:
@@ -22,9 +22,9 @@ pub struct Check {
     #[command(flatten)]
     pub subject: Subject,
 
-    /// How to observe.
+    /// Where to look, and how.
     #[command(flatten)]
-    pub observe: Observe,
+    pub place: Place,
 }
 
 impl Check {

@@ -7,10 +7,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::look::{Look, look_closely};
+use super::look::look;
 use crate::{
     cli::Check,
-    clock,
     engine::health::{Grade, Health},
     exit::Exit,
     failure,
@@ -23,14 +22,11 @@ use crate::{
 /// Only an output that fails.
 pub fn run(arguments: &Check) -> Result<Exit> {
     let begun = Instant::now();
-    let (exit, line) = match look_closely(&arguments.observe, &arguments.subject) {
-        Ok(Look {
-            engine,
-            list_is_whole,
-        }) => {
-            let host = engine.view(clock::now());
-            let unread = engine.watched().saturating_sub(host.vms.len());
-            let health = Health::of(&host, unread, list_is_whole);
+    let (exit, line) = match look(&arguments.place, &arguments.subject) {
+        Ok(look) => {
+            let host = look.view();
+            let unread = look.engine.watched().saturating_sub(host.vms.len());
+            let health = Health::of(&host, unread, look.list_is_whole);
             let line = check_line::of(&health, arguments.subject.as_kvm, begun.elapsed());
             (Exit::from(health.grade()), line)
         }

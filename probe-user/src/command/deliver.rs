@@ -11,7 +11,6 @@ use probe_apic::{
 use super::look::look;
 use crate::{
     cli::{Deliver, DeliverFormat},
-    clock::{self, WallClock},
     engine::{
         deliveries::{Deliveries, Question, deliveries},
         view::VmView,
@@ -66,9 +65,9 @@ impl Untold {
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, [`Untold`], or an output that
 /// fails.
 pub fn run(arguments: &Deliver) -> Result<Exit> {
-    let engine = look(&arguments.observe, &arguments.subject)?;
+    let look = look(&arguments.place, &arguments.subject)?;
     let question = question(arguments);
-    let view = engine.view(clock::now());
+    let view = look.view();
     // Of another KVM's parameters nothing is known: they are taken as they come.
     let hashed = view.as_kvm.is_some() || view.facts.vector_hashing == Some(true);
     if question.delivery_mode != DeliveryMode::Fixed && !hashed {
@@ -84,10 +83,14 @@ pub fn run(arguments: &Deliver) -> Result<Exit> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.format {
-        DeliverFormat::Table => {
-            let wall = WallClock::read();
-            deliver_table::write(&mut out, &view, &question, &answers, wall, Style::of_stdout())
-        }
+        DeliverFormat::Table => deliver_table::write(
+            &mut out,
+            &view,
+            &question,
+            &answers,
+            look.wall,
+            Style::of_stdout(),
+        ),
         DeliverFormat::Json => deliver_json::write(&mut out, &answers),
     }
     .map_err(OutputError)?;

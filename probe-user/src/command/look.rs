@@ -1,14 +1,18 @@
 //! One look at everything that exists, for the verbs that print once and end: all that waits is taken in, and what was
-//! caught in the middle of a change is read again. What is made of it is left to the verb.
+//! caught in the middle of a change is read again. Or one at a recording of it, see [`recorded`]. What is made of it is
+//! left to the verb.
+
+mod recorded;
 
 use std::{thread, time::Duration};
 
 use anyhow::Result;
+use probe_apic::id::BootTime;
 
 use crate::{
-    cli::{Observe, Subject},
-    clock,
-    engine::Engine,
+    cli::{Observe, Place, Subject},
+    clock::{self, WallClock},
+    engine::{Engine, view::HostView},
     identity::{filter::VmFilter, process::ProcFs},
     kernel::obstacle::Obstacle,
     observer::{Backlog, Observer, Report},
@@ -28,21 +32,31 @@ pub(super) struct Look {
     /// Whether KVM's list of VMs held still for long enough to be read to its end, and the kernel side had room for all of
     /// them.
     pub(super) list_is_whole: bool,
+    /// The moment that it shows.
+    pub(super) taken_at: BootTime,
+    /// The host's wall clock then.
+    pub(super) wall: WallClock,
 }
 
-/// The host as it is now.
-///
-/// # Errors
-/// An [`Obstacle`], or a filter that matches nothing.
-pub(super) fn look(observe: &Observe, subject: &Subject) -> Result<Engine> {
-    look_closely(observe, subject).map(|look| look.engine)
+impl Look {
+    /// The host at that moment, judged at once.
+    pub(super) fn view(&self) -> HostView<'_> {
+        self.engine.view(self.taken_at)
+    }
 }
 
-/// The same, for those who must know whether it is all there is.
+/// The host as it is now, or as a recording shows it.
 ///
 /// # Errors
-/// As for [`look`].
-pub(super) fn look_closely(observe: &Observe, subject: &Subject) -> Result<Look> {
+/// An [`Obstacle`], a [`TapeError`](crate::tape::TapeError), or a filter that matches nothing.
+pub(super) fn look(place: &Place, subject: &Subject) -> Result<Look> {
+    match &place.from {
+        Some(path) => recorded::look(path, place.at, subject),
+        None => look_around(&place.observe, subject),
+    }
+}
+
+fn look_around(observe: &Observe, subject: &Subject) -> Result<Look> {
     let mut observer = Observer::open(&observe.options())?;
     let filter = VmFilter::new(subject.vm.clone());
     let mut engine =
@@ -55,6 +69,8 @@ pub(super) fn look_closely(observe: &Observe, subject: &Subject) -> Result<Look>
     Ok(Look {
         engine,
         list_is_whole,
+        taken_at: clock::now(),
+        wall: WallClock::read(),
     })
 }
 

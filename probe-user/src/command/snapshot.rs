@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::look::look;
 use crate::{
     cli::{Snapshot, SnapshotFormat},
-    clock::{self, WallClock},
     exit::Exit,
     sink::{OutputError, snapshot_json, snapshot_table, terminal::Style},
 };
@@ -17,10 +16,8 @@ use crate::{
 /// # Errors
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output that fails.
 pub fn run(arguments: &Snapshot) -> Result<Exit> {
-    let engine = look(&arguments.observe, &arguments.subject)?;
-
-    let view = engine.view(clock::now());
-    let wall = WallClock::read();
+    let look = look(&arguments.place, &arguments.subject)?;
+    let (view, wall) = (look.view(), look.wall);
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.format {
         SnapshotFormat::Table => snapshot_table::write(&mut out, &view, wall, Style::of_stdout()),

@@ -21,7 +21,7 @@ use crate::{
     engine::output::Output,
     exit::Exit,
     identity::filter::VmFilter,
-    live::{self, Flow, LiveOptions, Scene, Station},
+    live::{self, Flow, LiveOptions, Scene, Station, Witness},
     privilege::{Sandbox, confine},
     readiness::Reader,
     sink::{OutputError, Sink, jsonl::JsonLines, terminal::Style, text::Text},
@@ -87,6 +87,8 @@ impl Stdout {
 
 /// Nobody is left to be told, or nobody wants to be told more.
 struct Enough;
+
+impl Witness for Stdout {}
 
 impl Station for Stdout {
     type Call = Enough;

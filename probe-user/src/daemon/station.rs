@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     engine::output::Output,
-    live::{self, Flow, Scene, Station},
+    live::{self, Flow, Scene, Station, Witness},
 };
 
 /// The daemon.
@@ -94,6 +94,8 @@ impl Daemon {
         }
     }
 }
+
+impl Witness for Daemon {}
 
 impl Station for Daemon {
     type Call = Call;

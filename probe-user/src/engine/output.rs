@@ -57,6 +57,8 @@ pub enum StatusKind {
         /// How many of its lines are missing.
         lines: u64,
     },
+    /// The recording that is replayed was cut: what came later is not known.
+    RecordingCut,
 }
 
 impl StatusKind {
@@ -70,6 +72,7 @@ impl StatusKind {
             Self::VmGone => "vm-gone",
             Self::Suppressed { .. } => "suppressed",
             Self::OutputLost { .. } => "output-lost",
+            Self::RecordingCut => "recording-cut",
         }
     }
 
@@ -80,7 +83,7 @@ impl StatusKind {
             Self::Lost { records: count }
             | Self::Suppressed { lines: count }
             | Self::OutputLost { lines: count } => Some(count),
-            Self::Uncertain | Self::Certain | Self::VmGone => None,
+            Self::Uncertain | Self::Certain | Self::VmGone | Self::RecordingCut => None,
         }
     }
 }

@@ -14,11 +14,11 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
 
-use super::{Event, KVM_POLL, LiveOptions};
+use super::{Event, KVM_POLL, LiveOptions, Witness};
 use crate::{
     broker::Handover,
     clock,
-    engine::{Engine, tally::Tally},
+    engine::{Engine, output::Output, tally::Tally},
     identity::process::ProcFs,
     kernel::{obstacle::Obstacle, support::KvmInstance},
     observer::{Backlog, Observer, Report},
@@ -131,9 +131,9 @@ impl Session {
     }
 
     /// The VMs that exist already. A host whose list of VMs never holds still is watched all the same.
-    pub(super) fn take_in_all(&mut self) -> Result<(), Obstacle> {
+    pub(super) fn take_in_all(&mut self, witness: &mut impl Witness) -> Result<(), Obstacle> {
         for _ in 0..START_DRAINS {
-            self.take_in()?;
+            self.take_in(witness)?;
             if self.observer.backlog() != Backlog::More {
                 break;
             }
@@ -142,20 +142,20 @@ impl Session {
     }
 
     /// What waits, or a batch of it.
-    pub(super) fn take_in(&mut self) -> Result<(), Obstacle> {
+    pub(super) fn take_in(&mut self, witness: &mut impl Witness) -> Result<(), Obstacle> {
         let before = self.observer.counts().records;
         self.observer.drain(&mut self.reports)?;
         self.busy = self.observer.counts().records - before >= BUSY;
-        self.feed();
+        self.feed(witness);
         Ok(())
     }
 
     /// The VMs that must be read without an event.
-    pub(super) fn refresh(&mut self) -> Result<(), Obstacle> {
+    pub(super) fn refresh(&mut self, witness: &mut impl Witness) -> Result<(), Obstacle> {
         for vm in self.engine.take_refresh_due(clock::now()) {
             self.observer.refresh(vm, &mut self.reports)?;
         }
-        self.feed();
+        self.feed(witness);
         Ok(())
     }
 
@@ -176,6 +176,14 @@ impl Session {
         Some(false)
     }
 
+    /// What is to be told.
+    pub(super) fn poll(&mut self, witness: &mut impl Witness) -> Vec<Output> {
+        let now = clock::now();
+        let outputs = self.engine.poll(now);
+        witness.polled(now, !outputs.is_empty());
+        outputs
+    }
+
     pub(super) fn start_line(&self) -> String {
         let what = match self.engine.watched() {
             0 => "no VM yet".to_owned(),
@@ -191,10 +199,18 @@ impl Session {
         )
     }
 
-    fn feed(&mut self) {
+    fn feed(&mut self, witness: &mut impl Witness) {
         let now = clock::now();
         for report in self.reports.drain(..) {
-            self.engine.feed(report, now);
+            if let Report::Process { vm, .. } = report {
+                self.engine.feed(report, now);
+                if let Some(identity) = self.engine.identity(vm) {
+                    witness.identified(vm, identity, now);
+                }
+            } else {
+                witness.reported(&report, now);
+                self.engine.feed(report, now);
+            }
         }
     }
 }

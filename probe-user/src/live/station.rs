@@ -4,6 +4,7 @@ use std::future::Future;
 
 use anyhow::Result;
 
+use super::Witness;
 use crate::{
     bpf::access::ProgramRuns,
     engine::{Engine, output::Output, tally::Tally},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// What goes on beside the observation.
-pub trait Station {
+pub trait Station: Witness {
     /// Something of its own that came up.
     type Call;
 

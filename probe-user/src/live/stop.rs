@@ -7,20 +7,20 @@ use tokio::{
 
 use crate::kernel::obstacle::Obstacle;
 
-pub(super) struct Stop {
+pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stop {
-    pub(super) fn new() -> Result<Self, Obstacle> {
+    pub(crate) fn new() -> Result<Self, Obstacle> {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
         })
     }
 
-    pub(super) async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -199,6 +199,7 @@ pub fn status(kind: StatusKind) -> Option<String> {
         }
         StatusKind::Uncertain => "uncertain until it has been read again".to_owned(),
         StatusKind::Certain | StatusKind::VmGone => return None,
+        StatusKind::RecordingCut => "the recording was cut here; what came later is not known".to_owned(),
         StatusKind::Suppressed { lines } => {
             format!("{} left out: more changed than may be told", were(lines, "line"))
         }

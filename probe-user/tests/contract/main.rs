@@ -5,6 +5,7 @@
 mod check;
 mod command_line;
 mod engine;
+mod examples;
 mod exposition;
 mod fixture;
 mod metrics;
@@ -12,4 +13,5 @@ mod outputs;
 mod runbook;
 mod schema;
 mod tally;
+mod tape;
 mod text;

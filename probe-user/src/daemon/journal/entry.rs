@@ -145,7 +145,9 @@ fn event_priority(kind: ChangeKind, severity: Severity) -> &'static str {
 
 const fn status_priority(kind: StatusKind) -> &'static str {
     match kind {
-        StatusKind::Lost { .. } | StatusKind::OutputLost { .. } => priority::WARNING,
+        StatusKind::Lost { .. } | StatusKind::OutputLost { .. } | StatusKind::RecordingCut => {
+            priority::WARNING
+        }
         StatusKind::Uncertain | StatusKind::Suppressed { .. } => priority::NOTICE,
         StatusKind::Certain | StatusKind::VmGone => priority::INFO,
     }

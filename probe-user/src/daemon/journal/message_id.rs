@@ -35,6 +35,7 @@ pub const fn of_status(kind: StatusKind) -> u128 {
         StatusKind::VmGone => 0x6f7f_dce0_4bd3_438d_96ce_e3e3_1be6_9814,
         StatusKind::Suppressed { .. } => 0xea19_ebce_e359_4b5d_9521_e1d5_b204_6bc4,
         StatusKind::OutputLost { .. } => 0x51c5_1808_5f29_4f93_8d41_d9ed_060a_0952,
+        StatusKind::RecordingCut => 0x920b_23df_7803_4b12_8d8a_0fa1_02a9_e733,
     }
 }
 
@@ -44,13 +45,14 @@ mod tests {
 
     use super::*;
 
-    const STATUSES: [StatusKind; 6] = [
+    const STATUSES: [StatusKind; 7] = [
         StatusKind::Lost { records: 1 },
         StatusKind::Uncertain,
         StatusKind::Certain,
         StatusKind::VmGone,
         StatusKind::Suppressed { lines: 1 },
         StatusKind::OutputLost { lines: 1 },
+        StatusKind::RecordingCut,
     ];
 
     #[test]
