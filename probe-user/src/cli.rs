@@ -1,6 +1,7 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
 mod check;
+mod explain;
 mod print;
 mod serve;
 mod shared;
@@ -12,6 +13,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 pub use check::Check;
+pub use explain::{Explain, ExplainFormat};
 pub use print::{Print, What};
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
@@ -37,6 +39,7 @@ Examples:
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
   sudo ldrscope check                        one line for Nagios, Icinga and the like
+  ldrscope explain ldr-collision             what such a finding means, and what to do
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
 ";
@@ -87,6 +90,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
     Check(Check),
+    /// Tell what a finding means: its story, what each KVM makes of it, what to do
+    Explain(Explain),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
     /// Print manual pages and completions, for packages

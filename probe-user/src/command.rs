@@ -3,6 +3,7 @@
 pub mod check;
 pub mod deliver;
 pub mod doctor;
+pub mod explain;
 mod look;
 pub mod print;
 pub mod serve;
@@ -25,6 +26,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Deliver(deliver) => deliver::run(deliver),
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(check),
+        Command::Explain(explain) => explain::run(explain),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Print(print) => print::run(print),
     }

@@ -2,7 +2,7 @@
 //!
 //! Flow: [`observer`] (eBPF, scan) -> reports -> [`engine`] (the analysis of `probe-apic`, identities) ->
 //! outputs -> [`sink`]. The verbs in [`command`] wire the ends together and own all policy of the command
-//! line. What lasts is run by [`live`], in a process that gave up its privileges ([`privilege`]) to its parent, the
+//! line. What a finding means is told by [`explain`]'s texts. What lasts is run by [`live`], in a process that gave up its privileges ([`privilege`]) to its parent, the
 //! [`broker`]. Only `sink` formats or serializes; only `kernel` knows versions, symbols and what a host forbids.
 
 pub mod bpf;
@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod engine;
 pub mod escape;
 pub mod exit;
+pub mod explain;
 pub mod failure;
 pub mod identity;
 pub mod kernel;

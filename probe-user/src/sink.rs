@@ -9,6 +9,7 @@ pub mod convert;
 pub mod deliver_json;
 pub mod deliver_table;
 pub mod doctor;
+pub mod explanation;
 pub mod json;
 pub mod jsonl;
 pub mod message;

@@ -5,6 +5,7 @@
 mod check;
 mod command_line;
 mod engine;
+mod explain;
 mod exposition;
 mod fixture;
 mod metrics;
