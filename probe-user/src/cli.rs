@@ -1,6 +1,7 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
 mod check;
+mod diff;
 mod explain;
 mod print;
 mod serve;
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 pub use check::Check;
+pub use diff::{Diff, DiffFormat};
 pub use explain::{Explain, ExplainFormat};
 pub use print::{Print, What};
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
@@ -39,6 +41,7 @@ Examples:
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
   sudo ldrscope check                        one line for Nagios, Icinga and the like
+  ldrscope diff before.json after.json       what changed between two snapshots
   ldrscope explain ldr-collision             what such a finding means, and what to do
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
@@ -90,6 +93,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
     Check(Check),
+    /// Compare two snapshots: registers, maps and findings
+    Diff(Diff),
     /// Tell what a finding means: its story, what each KVM makes of it, what to do
     Explain(Explain),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM

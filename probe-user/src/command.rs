@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod deliver;
+pub mod diff;
 pub mod doctor;
 pub mod explain;
 mod look;
@@ -26,6 +27,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Deliver(deliver) => deliver::run(deliver),
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(check),
+        Command::Diff(diff) => diff::run(diff),
         Command::Explain(explain) => explain::run(explain),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Print(print) => print::run(print),

@@ -4,6 +4,7 @@
 
 mod check;
 mod command_line;
+mod diff;
 mod engine;
 mod explain;
 mod exposition;

@@ -5,12 +5,10 @@ use std::io::{self, Write};
 
 use probe_apic::{
     lapic::{ApicMode, Lapic},
-    logical_id::Model,
     observation::VcpuSample,
-    reg::Dfr,
 };
 
-use crate::sink::phrase;
+use crate::sink::registers::{enabled, logical_id, model};
 
 /// Fewer neighbours than this keep rows of their own.
 const MIN_RUN: usize = 3;
@@ -78,39 +76,4 @@ fn follows(vcpu: &VcpuSample, next: &VcpuSample) -> bool {
 fn follows_from_id(lapic: &Lapic) -> bool {
     let id = lapic.apic_id().0;
     lapic.mode() == ApicMode::X2apic && lapic.ldr.0 == (id >> 4) << 16 | 1 << (id & 0xf)
-}
-
-/// The slots that the LDR names: `bits 0-2`, in a cluster `c2 bit 3`. None in x2APIC mode, where the logical
-/// ID is no matter of slots.
-fn logical_id(lapic: &Lapic) -> String {
-    let id = lapic.xapic_logical_id().0;
-    let (cluster, bits) = match (lapic.mode(), lapic.dfr.model_of_map()) {
-        (ApicMode::X2apic, _) => return "-".to_owned(),
-        (_, Model::Flat) => (String::new(), id),
-        (_, Model::Cluster) => (format!("c{} ", id >> 4), id & 0xf),
-    };
-    let noun = match bits.count_ones() {
-        0 => return format!("{cluster}none"),
-        1 => "bit",
-        _ => "bits",
-    };
-    let named = phrase::ranges((0..u8::BITS).filter(|bit| bits & (1 << bit) != 0)).replace(", ", ",");
-    format!("{cluster}{noun} {named}")
-}
-
-/// The two legal DFR values by name, any other raw.
-fn model(dfr: Dfr) -> String {
-    match dfr.0 {
-        u32::MAX => "flat".to_owned(),
-        0x0fff_ffff => "cluster".to_owned(),
-        raw => format!("{raw:#010x}"),
-    }
-}
-
-fn enabled(lapic: &Lapic) -> &'static str {
-    match (lapic.hw_enabled(), lapic.sw_enabled) {
-        (true, true) => "yes",
-        (true, false) => "sw off",
-        (false, _) => "hw off",
-    }
 }
