@@ -39,6 +39,7 @@ Examples:
   sudo ldrscope watch --vm web --format jsonl | jq .finding.summary
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
+  sudo ldrscope snapshot --format html > host.html
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
   sudo ldrscope check                        one line for Nagios, Icinga and the like
   ldrscope diff before.json after.json       what changed between two snapshots
@@ -214,6 +215,8 @@ pub enum SnapshotFormat {
     Table,
     /// One JSON document
     Json,
+    /// One page with pictures, for a ticket: it needs no network and no script
+    Html,
 }
 
 /// How `deliver` prints.

@@ -11,6 +11,7 @@ mod exposition;
 mod fixture;
 mod metrics;
 mod outputs;
+mod page;
 mod runbook;
 mod schema;
 mod tally;

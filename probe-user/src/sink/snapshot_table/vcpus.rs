@@ -3,15 +3,9 @@
 
 use std::io::{self, Write};
 
-use probe_apic::{
-    lapic::{ApicMode, Lapic},
-    observation::VcpuSample,
-};
+use probe_apic::{lapic::ApicMode, observation::VcpuSample};
 
-use crate::sink::registers::{enabled, logical_id, model};
-
-/// Fewer neighbours than this keep rows of their own.
-const MIN_RUN: usize = 3;
+use crate::sink::registers::{enabled, logical_id, model, runs};
 
 pub(super) fn write(out: &mut dyn Write, vcpus: &[VcpuSample]) -> io::Result<()> {
     writeln!(
@@ -19,16 +13,8 @@ pub(super) fn write(out: &mut dyn Write, vcpus: &[VcpuSample]) -> io::Result<()>
         "  {:<9} {:<7} {:<8} {:<10} {:<12} {:<10} {:<7} ENABLED",
         "VCPU", "APIC ID", "MODE", "LDR", "LOGICAL ID", "DFR", "SVR"
     )?;
-    let mut rest = vcpus;
-    while let Some(first) = rest.first() {
-        let alike = rest
-            .windows(2)
-            .take_while(|pair| follows(&pair[0], &pair[1]))
-            .count()
-            + 1;
-        let length = if alike < MIN_RUN { 1 } else { alike };
-        row(out, first, &rest[length - 1])?;
-        rest = &rest[length..];
+    for (first, last) in runs(vcpus) {
+        row(out, first, last)?;
     }
     Ok(())
 }
@@ -59,21 +45,4 @@ fn row(out: &mut dyn Write, first: &VcpuSample, last: &VcpuSample) -> io::Result
         lapic.svr.0,
         enabled(lapic),
     )
-}
-
-/// Whether `next` can share a row with `vcpu`.
-fn follows(vcpu: &VcpuSample, next: &VcpuSample) -> bool {
-    let (a, b) = (&vcpu.lapic, &next.lapic);
-    let counts_up = |a: u32, b: u32| a.checked_add(1) == Some(b);
-    counts_up(vcpu.id.0, next.id.0)
-        && counts_up(a.apic_id().0, b.apic_id().0)
-        && a.mode() == b.mode()
-        && (a.dfr, a.svr, a.sw_enabled) == (b.dfr, b.svr, b.sw_enabled)
-        && (a.ldr == b.ldr || (follows_from_id(a) && follows_from_id(b)))
-}
-
-/// SDM vol. 3, "Deriving Logical x2APIC ID from the Local x2APIC ID": cluster in the upper half, one bit below.
-fn follows_from_id(lapic: &Lapic) -> bool {
-    let id = lapic.apic_id().0;
-    lapic.mode() == ApicMode::X2apic && lapic.ldr.0 == (id >> 4) << 16 | 1 << (id & 0xf)
 }

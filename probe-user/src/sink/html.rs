@@ -1,0 +1,148 @@
+//! `snapshot --format html`: one file that shows all there is, for a ticket.
+//!
+//! Pure: a snapshot as it is in JSON, and who gets what, become a page. It needs no network and no script, and forbids itself
+//! both ([`style`]). Whatever a guest or an operator named is escaped twice: controls by [`crate::escape`], markup by maud.
+
+mod destinations;
+mod finding;
+mod map;
+mod meaning;
+mod style;
+mod vcpus;
+mod vm;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use probe_apic::map_rules::MapRules;
+
+use crate::{
+    engine::deliveries::Deliveries,
+    escape::escape_line,
+    message::{Finding, Snapshot, Vm},
+};
+
+/// What a page is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The host and its VMs.
+    pub snapshot: &'a Snapshot,
+    /// Of each VM of the snapshot, in its order, who gets what is sent to the logical destinations 0-255; `None` where that
+    /// cannot be told.
+    pub deliveries: &'a [Option<Deliveries>],
+    /// The map rules of another KVM that the VMs are judged by.
+    pub as_kvm: Option<MapRules>,
+}
+
+/// Severities, worst first, as documents spell them.
+const SEVERITIES: [&str; 4] = ["critical", "warning", "notice", "info"];
+
+/// The page.
+#[must_use]
+pub fn render(page: &Page<'_>) -> String {
+    let snapshot = page.snapshot;
+    let title = format!("ldrscope: {}", escape_line(&snapshot.host.kernel));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(style::policy());
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="generator" content=(concat!("ldrscope ", env!("CARGO_PKG_VERSION")));
+                title { (title) }
+                style { (PreEscaped(style::SHEET)) }
+            }
+            body {
+                header {
+                    h1 { "KVM's local-APIC destination maps" }
+                    (facts(snapshot))
+                    @if let Some(rules) = page.as_kvm {
+                        p.note {
+                            "Judged as a KVM with map rules " b { (rules.name()) } " would treat the same registers. "
+                            "This host's own published maps are set aside."
+                        }
+                    }
+                }
+                main {
+                    (overview(snapshot))
+                    @for (index, vm) in snapshot.vms.iter().enumerate() {
+                        (vm::section(index, vm, page.deliveries.get(index).and_then(Option::as_ref)))
+                    }
+                    (meaning::section(snapshot))
+                }
+                footer {
+                    "Made by ldrscope " (env!("CARGO_PKG_VERSION")) " from a " code { (escape_line(&snapshot.schema)) } " document. "
+                    "This page loads nothing and runs nothing."
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn facts(snapshot: &Snapshot) -> Markup {
+    let host = &snapshot.host;
+    html! {
+        dl.facts {
+            div { dt { "kernel" } dd { (escape_line(&host.kernel)) } }
+            div { dt { "KVM" } dd { (escape_line(&host.kvm_vendor)) } }
+            div { dt { "map rules" } dd { (escape_line(&host.map_rules)) } }
+            div { dt { "taken at" } dd { (escape_line(&snapshot.taken_at)) } }
+        }
+    }
+}
+
+/// All VMs in one table, the worst first.
+fn overview(snapshot: &Snapshot) -> Markup {
+    if snapshot.vms.is_empty() {
+        return html! { p.note #no-vm { "There is no VM on this host." } };
+    }
+    let mut vms: Vec<(usize, &Vm)> = snapshot.vms.iter().enumerate().collect();
+    vms.sort_by_key(|(_, vm)| vm.findings.iter().map(rank).min().unwrap_or(usize::MAX));
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="All VMs" {
+            table #overview {
+                thead { tr { th { "VM" } th { "vCPUs" } th { "logical map" } th { "maps agree" } th { "findings" } } }
+                tbody {
+                    @for (index, vm) in vms {
+                        tr {
+                            td.wide { a href={ "#vm-" (index + 1) } { (vm::name(vm)) } }
+                            td { (vm.vcpus.len()) }
+                            td.whole { (vm::mode(vm)) }
+                            td.whole { (vm::agreement(vm)) }
+                            td { (counts(vm)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A VM's findings by severity.
+fn counts(vm: &Vm) -> Markup {
+    let count = |severity: &str| vm.findings.iter().filter(|one| one.severity == severity).count();
+    html! {
+        @if vm.findings.is_empty() { span.badge.none { "none" } }
+        @for severity in SEVERITIES {
+            @let count = count(severity);
+            @if count > 0 { (badge(severity, &format!("{count} {severity}"))) " " }
+        }
+    }
+}
+
+/// A word on the colour of a severity; one that documents do not know has no colour.
+fn badge(severity: &str, words: &str) -> Markup {
+    let class = SEVERITIES
+        .into_iter()
+        .find(|known| *known == severity)
+        .unwrap_or("none");
+    html! { span class={ "badge " (class) } { (escape_line(words)) } }
+}
+
+/// How bad a finding is, the worst 0.
+fn rank(finding: &Finding) -> usize {
+    SEVERITIES
+        .into_iter()
+        .position(|severity| severity == finding.severity)
+        .unwrap_or(SEVERITIES.len())
+}
