@@ -201,7 +201,7 @@ pub(super) fn dest_ranges(dests: &[u32]) -> String {
 }
 
 /// `vCPUs 0-3`, or a dash for nobody.
-pub(super) fn vcpus(ids: &[u32]) -> String {
+fn vcpus(ids: &[u32]) -> String {
     if ids.is_empty() {
         "-".to_owned()
     } else {

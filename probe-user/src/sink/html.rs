@@ -23,7 +23,7 @@ use crate::{
 /// What a page is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
-    /// The host and its VMs.
+    /// The host and its VMs, of which the worst come first on the page.
     pub snapshot: &'a Snapshot,
     /// Of each VM of the snapshot, in its order, who gets what is sent to the logical destinations 0-255; `None` where that
     /// cannot be told.
@@ -40,6 +40,8 @@ const SEVERITIES: [&str; 4] = ["critical", "warning", "notice", "info"];
 pub fn render(page: &Page<'_>) -> String {
     let snapshot = page.snapshot;
     let title = format!("ldrscope: {}", escape_line(&snapshot.host.kernel));
+    let mut vms: Vec<(usize, &Vm)> = snapshot.vms.iter().enumerate().collect();
+    vms.sort_by_key(|(_, vm)| vm.findings.iter().map(rank).min().unwrap_or(usize::MAX));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -63,8 +65,8 @@ pub fn render(page: &Page<'_>) -> String {
                     }
                 }
                 main {
-                    (overview(snapshot))
-                    @for (index, vm) in snapshot.vms.iter().enumerate() {
+                    (overview(&vms))
+                    @for (index, vm) in vms {
                         (vm::section(index, vm, page.deliveries.get(index).and_then(Option::as_ref)))
                     }
                     (meaning::section(snapshot))
@@ -91,25 +93,28 @@ fn facts(snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// All VMs in one table, the worst first.
-fn overview(snapshot: &Snapshot) -> Markup {
-    if snapshot.vms.is_empty() {
+/// All VMs in one table.
+fn overview(vms: &[(usize, &Vm)]) -> Markup {
+    if vms.is_empty() {
         return html! { p.note #no-vm { "There is no VM on this host." } };
     }
-    let mut vms: Vec<(usize, &Vm)> = snapshot.vms.iter().enumerate().collect();
-    vms.sort_by_key(|(_, vm)| vm.findings.iter().map(rank).min().unwrap_or(usize::MAX));
     html! {
         div.scroll tabindex="0" role="region" aria-label="All VMs" {
             table #overview {
-                thead { tr { th { "VM" } th { "vCPUs" } th { "logical map" } th { "maps agree" } th { "findings" } } }
+                thead { tr { th { "VM" } th { "findings" } th { "vCPUs" } th { "logical map" } th { "maps agree" } } }
                 tbody {
                     @for (index, vm) in vms {
                         tr {
                             td.wide { a href={ "#vm-" (index + 1) } { (vm::name(vm)) } }
+                            td.wide {
+                                (counts(vm))
+                                @if let Some(worst) = vm::worst_first(vm).first() {
+                                    p { (escape_line(&worst.summary)) "." }
+                                }
+                            }
                             td { (vm.vcpus.len()) }
                             td.whole { (vm::mode(vm)) }
                             td.whole { (vm::agreement(vm)) }
-                            td { (counts(vm)) }
                         }
                     }
                 }

@@ -8,7 +8,7 @@ use crate::{
     engine::deliveries::{Deliveries, Delivery},
     message::{Aimed, Vm, meaning},
     sink::{
-        deliver_table::{WORST_FIRST, dest_ranges, groups, vcpus},
+        deliver_table::{WORST_FIRST, dest_ranges, groups},
         phrase,
     },
 };
@@ -19,6 +19,8 @@ const STEP: u32 = 4;
 const BASE: u32 = 62;
 /// Groups of destinations that fare alike, of one verdict, that are shown.
 const MAX_GROUPS: usize = 16;
+/// Runs of vCPUs that a cell of the table shows.
+const MAX_RUNS: usize = 12;
 /// Sources that are listed.
 const MAX_AIMS: usize = 16;
 
@@ -159,8 +161,8 @@ fn table(deliveries: &Deliveries) -> Markup {
                                 tr {
                                     td.whole { (verdict) }
                                     td.wide.mono { (dest_ranges(&group.dests)) }
-                                    td.wide { (vcpus(&group.one.architecture)) }
-                                    td.wide { (vcpus(&group.one.kvm)) }
+                                    td.wide { (few(&group.one.architecture)) }
+                                    td.wide { (few(&group.one.kvm)) }
                                 }
                             }
                             @let rest = groups.get(MAX_GROUPS..).unwrap_or_default();
@@ -172,6 +174,19 @@ fn table(deliveries: &Deliveries) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// vCPUs by their runs, of many the first, or a dash for nobody.
+fn few(ids: &[u32]) -> String {
+    let runs = phrase::runs(ids.iter().copied());
+    match (ids, runs.get(MAX_RUNS)) {
+        ([], _) => "-".to_owned(),
+        (_, None) => phrase::vcpus(ids),
+        (_, Some(&(next, _))) => {
+            let shown = ids.partition_point(|&id| id < next);
+            format!("{} and {} more", phrase::vcpus(&ids[..shown]), ids.len() - shown)
         }
     }
 }
@@ -194,5 +209,21 @@ fn words(aimed: &Aimed) -> String {
     match meaning::aim(aimed) {
         Some(aim) => phrase::aims(&aim, &[aim.index]),
         None => format!("destination {:#04x}, vector {:#04x}", aimed.dest, aimed.vector),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_vcpus_the_first_runs_are_shown_and_the_rest_is_counted() {
+        assert_eq!(few(&[]), "-");
+        assert_eq!(few(&[3]), "vCPU 3");
+        let odd: Vec<u32> = (0..1024).filter(|id| id % 2 == 1).collect();
+        assert_eq!(
+            few(&odd),
+            "vCPUs 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23 and 500 more"
+        );
     }
 }

@@ -11,9 +11,6 @@ use crate::{
     sink::phrase,
 };
 
-/// Registers of more vCPUs than this are shown on demand.
-const SHOWN: usize = 4;
-
 pub(super) fn card(id: &str, finding: &Finding) -> Markup {
     let slots: Vec<_> = finding.slots.iter().copied().map(meaning::slot).collect();
     let rule: Option<Rule> = finding.rule.parse().ok();
@@ -34,9 +31,11 @@ pub(super) fn card(id: &str, finding: &Finding) -> Markup {
                 @if let Some(cause) = finding.cause.as_ref().and_then(meaning::cause) {
                     dt { "Cause" } dd { (phrase::cause(&cause)) }
                 }
-                @if let Some(since) = &finding.since { dt { "Since" } dd { (escape_line(since)) } }
                 @if let Some(rule) = rule { dt { "Means" } dd { (explain::gist(rule)) } }
-                dt { "Id" } dd { code { (escape_line(&finding.id)) } }
+            }
+            p.quiet.fine {
+                @if let Some(since) = &finding.since { "since " (escape_line(since)) ", " }
+                "finding " code { (escape_line(&finding.id)) }
             }
             (evidence(&finding.evidence))
         }
@@ -82,7 +81,7 @@ fn evidence(evidence: &[Evidence]) -> Markup {
     html! {
         @match evidence.len() {
             0 => {},
-            1..=SHOWN => (table),
+            1 => details { summary { "Registers of 1 vCPU" } (table) },
             many => details { summary { "Registers of " (many) " vCPUs" } (table) },
         }
     }

@@ -15,10 +15,8 @@ use crate::{
 };
 
 const COLUMNS: u16 = 4;
-const CELL: (u16, u16) = (118, 58);
+const WIDTH: u16 = 118;
 const GAP: u16 = 6;
-/// Room for the name of a cluster.
-const MARGIN: u16 = 40;
 /// Characters that a cell has room for.
 const WORDS: usize = 17;
 
@@ -150,14 +148,41 @@ impl State {
     }
 }
 
+/// How much room cells have.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Left of the cells, for the name of a cluster.
+    margin: u16,
+    /// Of a cell.
+    height: u16,
+    /// Whether a cell has its bit and its owner on one line.
+    is_low: bool,
+}
+
+impl Layout {
+    const fn of(model: Model) -> Self {
+        match model {
+            Model::Flat => Self {
+                margin: 0,
+                height: 58,
+                is_low: false,
+            },
+            Model::Cluster => Self {
+                margin: 40,
+                height: 38,
+                is_low: true,
+            },
+        }
+    }
+}
+
 fn picture(title: &str, model: Model, owners: &Owners, claims: &Claims) -> Markup {
     let rows = rows(model, owners, claims);
-    let margin = match model {
-        Model::Flat => 0,
-        Model::Cluster => MARGIN,
-    };
-    let width = margin + COLUMNS * (CELL.0 + GAP) + GAP;
-    let height = u16::try_from(rows.len()).unwrap_or(u16::MAX / CELL.1 - 1) * (CELL.1 + GAP) + GAP;
+    let layout = Layout::of(model);
+    let step = (WIDTH + GAP, layout.height + GAP);
+    let width = layout.margin + COLUMNS * step.0 + GAP;
+    // At most 16 rows.
+    let height = rows.iter().map(|_| step.1).sum::<u16>() + GAP;
     let is_map = title != "Claims";
     let state = |slot: &Slot| {
         let claims = claims.get(slot).map_or(&[][..], Vec::as_slice);
@@ -168,13 +193,13 @@ fn picture(title: &str, model: Model, owners: &Owners, claims: &Claims) -> Marku
     html! {
         svg role="img" aria-label=(label) viewBox={ "0 0 " (width) " " (height) } {
             @for (row, slots) in (0_u16..).zip(&rows) {
-                @let y = row * (CELL.1 + GAP) + GAP;
+                @let y = row * step.1 + GAP;
                 @if let (Model::Cluster, Some(slot)) = (model, slots.first()) {
-                    text.small x="2" y=(y + CELL.1 / 2 + 4) { "c " (slot.cluster) }
+                    text.small x="2" y=(y + layout.height / 2 + 4) { "c " (slot.cluster) }
                 }
                 @for (column, slot) in (0_u16..).zip(slots) {
-                    @let x = margin + column * (CELL.0 + GAP) + GAP;
-                    (cell((x, y), *slot, state(slot), owners.get(slot).copied(), claims.get(slot)))
+                    @let at = (layout.margin + column * step.0 + GAP, y);
+                    (cell(layout, at, *slot, state(slot), owners.get(slot).copied(), claims.get(slot)))
                 }
             }
         }
@@ -200,6 +225,7 @@ fn rows(model: Model, owners: &Owners, claims: &Claims) -> Vec<Vec<Slot>> {
 }
 
 fn cell(
+    layout: Layout,
     (x, y): (u16, u16),
     slot: Slot,
     state: State,
@@ -221,19 +247,31 @@ fn cell(
         [] => "nobody claims it".to_owned(),
         claims => format!("claimed by {}", phrase::vcpus(claims)),
     };
+    // A low cell that needs one line has it in its middle.
+    let line = if layout.is_low && !state.is_bad() {
+        y + 24
+    } else {
+        y + 17
+    };
     html! {
-        g class={ "slot " (state.name()) } data-slot={ (slot.cluster) ":" (slot.bit) } data-owner=[owner] data-claims=(by) {
+        g.slot.(state.name()).low[layout.is_low] data-slot={ (slot.cluster) ":" (slot.bit) } data-owner=[owner] data-claims=(by) {
             title { "slot " (phrase::slot(slot)) ": " (has) ", " (claimed) }
-            rect x=(x) y=(y) width=(CELL.0) height=(CELL.1) rx="5" {}
-            text.small x=(x + 8) y=(y + 17) { "bit " (slot.bit) }
+            rect x=(x) y=(y) width=(WIDTH) height=(layout.height) rx="5" {}
+            text.small x=(x + 8) y=(line) {
+                @if layout.is_low { (slot.bit) } @else { "bit " (slot.bit) }
+            }
             @if state.is_bad() {
-                text.state x=(x + CELL.0 - 8) y=(y + 17) text-anchor="end" { (state.name()) }
+                text.state x=(x + WIDTH - 8) y=(y + 17) text-anchor="end" { (state.name()) }
             }
             @if let Some(shown) = shown {
-                text.owner x=(x + 8) y=(y + 35) { "vCPU " (shown) }
+                @if layout.is_low {
+                    text.owner x=(x + 22) y=(line) { @if state.is_bad() { (shown) } @else { "vCPU " (shown) } }
+                } @else {
+                    text.owner x=(x + 8) y=(y + 35) { "vCPU " (shown) }
+                }
             }
             @if state.is_bad() {
-                text.small x=(x + 8) y=(y + 50) {
+                text.small x=(x + 8) y=(y + layout.height - 8) {
                     @if claims.is_empty() { "nobody's" } @else { "claim: " (short(&by)) }
                 }
             }

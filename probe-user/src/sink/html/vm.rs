@@ -1,4 +1,4 @@
-//! One VM: who it is, then what is wrong, then how it is.
+//! One VM: who it is, its map and its destinations as pictures, what is wrong with it, its registers.
 
 use maud::{Markup, html};
 
@@ -44,13 +44,15 @@ pub(super) fn section(index: usize, vm: &Vm, deliveries: Option<&Deliveries>) ->
                 "uncertain" => p.note { "The VM changed while it was read: what is shown may be out of date." },
                 _ => {}
             }
-            h3 { "Findings" }
-            (findings(number, vm))
             @if !vm.vcpus.is_empty() {
                 h3 { "Logical map" }
                 (map::figures(vm))
                 h3 { "Destinations" }
                 (destinations::part(vm, deliveries))
+            }
+            h3 { "Findings" }
+            (findings(number, vm))
+            @if !vm.vcpus.is_empty() {
                 h3 { "vCPUs" }
                 (vcpus::table(&vm.vcpus))
             }
@@ -74,12 +76,17 @@ fn facts(vm: &Vm) -> Markup {
 }
 
 fn findings(number: usize, vm: &Vm) -> Markup {
-    let mut findings: Vec<&Finding> = vm.findings.iter().collect();
-    findings.sort_by_key(|finding| rank(finding));
     html! {
-        @if findings.is_empty() { p.quiet { "None." } }
-        @for (place, finding) in findings.into_iter().enumerate() {
+        @if vm.findings.is_empty() { p.quiet { "None." } }
+        @for (place, finding) in worst_first(vm).into_iter().enumerate() {
             (finding::card(&format!("vm-{number}-finding-{}", place + 1), finding))
         }
     }
+}
+
+/// A VM's findings, the worst first, else in the order of the document.
+pub(super) fn worst_first(vm: &Vm) -> Vec<&Finding> {
+    let mut findings: Vec<&Finding> = vm.findings.iter().collect();
+    findings.sort_by_key(|finding| rank(finding));
+    findings
 }
