@@ -48,6 +48,13 @@ Examples:
 
 ";
 
+const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  sudo ldrscope snapshot --vm web
+  sudo ldrscope snapshot --format json > host.json     for `ldrscope diff`, and for programs
+  sudo ldrscope snapshot --format html > host.html     for a ticket
+  sudo ldrscope snapshot --as-kvm 6.12                 before a live migration to a host with that kernel";
+
 /// Watches KVM's local-APIC destination maps on this host: which interrupts cannot arrive, why, since when, and
 /// who wrote the register.
 ///
@@ -136,7 +143,7 @@ pub struct Watch {
 
 /// `snapshot`.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = format!("{SNAPSHOT_EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Snapshot {
     /// How to print
     #[arg(long, value_enum, default_value_t = SnapshotFormat::Table)]

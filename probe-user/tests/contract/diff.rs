@@ -14,7 +14,12 @@ use ldrscope::{
     engine::Engine,
     escape::is_unsafe,
     message::{Snapshot, diff::Diff, read},
-    sink::{diff_json, diff_text, snapshot_json, terminal::Style},
+    sink::{
+        diff_json, diff_text,
+        html::{Page, render},
+        snapshot_json,
+        terminal::Style,
+    },
 };
 use probe_apic::{apicv::Inhibit, id::BootTime, lapic::Lapic, map_rules::MapRules};
 use serde_json::Value;
@@ -63,6 +68,17 @@ fn after() -> Vec<u8> {
         MS,
         [crashed, sample(3, MS, healthy(2), rules)].map(sampled),
     );
+    json(&engine)
+}
+
+/// A VM with something of everything.
+fn small() -> Vec<u8> {
+    let mut engine = engine(RULES, None);
+    feed(&mut engine, 0, seen(1, 100, 0));
+    let mut crashed = sample(1, MS, bigsmp(4), RULES);
+    crashed.aims.push(pin(2, 0x01));
+    crashed.apicv_inhibits = [Inhibit::named("logical_id_aliased")].into_iter().collect();
+    feed(&mut engine, MS, [sampled(crashed)]);
     json(&engine)
 }
 
@@ -165,6 +181,61 @@ fn a_thousand_vcpus_that_change_alike_are_one_line() {
     );
     let each = of(|lapic| lapic.svr.0 = lapic.id >> 24 | lapic.apic_base.0 as u32 & 0x100);
     assert!(text(&diff(&of(|_| ()), &each), Some(80)).lines().count() < 90);
+}
+
+/// Each value of a snapshot in turn becomes an odd one: what is then still a snapshot is compared and drawn.
+#[test]
+fn an_odd_value_anywhere_is_refused_or_shown() {
+    fn places(value: &Value, path: String, all: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                for (key, value) in members {
+                    places(value, format!("{path}/{key}"), all);
+                }
+            }
+            Value::Array(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    places(value, format!("{path}/{index}"), all);
+                }
+            }
+            _ => {}
+        }
+        all.push(path);
+    }
+    let good: Value = serde_json::from_slice(&small()).unwrap();
+    let mut all = Vec::new();
+    places(&good, String::new(), &mut all);
+    let odd = [
+        Value::Null,
+        serde_json::json!("\u{202e}<b>\x1b[2J"),
+        serde_json::json!(u64::from(u32::MAX)),
+        serde_json::json!(0),
+        serde_json::json!([]),
+    ];
+    let sane = snapshot(&small());
+    let (mut refused, mut shown) = (0, 0);
+    for place in all {
+        for value in &odd {
+            let mut document = good.clone();
+            *document.pointer_mut(&place).unwrap() = value.clone();
+            let Ok(snapshot) = read::snapshot("odd", document.to_string().as_bytes()) else {
+                refused += 1;
+                continue;
+            };
+            shown += 1;
+            let named = |source, snapshot| Named { source, snapshot };
+            let difference = compare(named("a", &sane), named("b", &snapshot));
+            let page = render(&Page {
+                snapshot: &snapshot,
+                deliveries: &[],
+                as_kvm: None,
+            });
+            for text in [text(&difference, Some(80)), page] {
+                assert!(text.chars().all(|one| one == '\n' || !is_unsafe(one)), "{place}");
+            }
+        }
+    }
+    assert!(refused > 500 && shown > 200, "{refused} {shown}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn crashed(vm: u64, rules: MapRules) -> VmSample {
 
 fn clustered(count: u32) -> Vec<VcpuSample> {
     let one = |number: u32| {
-        let mut vcpu = vcpu(number, number / 4 << 4 | 1 << (number % 4));
+        let mut vcpu = vcpu(number, (number / 4) << 4 | 1 << (number % 4));
         vcpu.lapic.dfr = Dfr::CLUSTER;
         vcpu
     };

@@ -18,7 +18,7 @@ const COLUMNS: u16 = 4;
 const WIDTH: u16 = 118;
 const GAP: u16 = 6;
 /// Characters that a cell has room for.
-const WORDS: usize = 17;
+const WORDS: usize = 15;
 
 type Owners = BTreeMap<Slot, u32>;
 type Claims = BTreeMap<Slot, Vec<u32>>;
