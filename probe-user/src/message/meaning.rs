@@ -4,7 +4,7 @@
 use probe_apic::{
     aim::{Aim, AimSource},
     cause::{Cause, Register, Route, Task},
-    finding::Effect,
+    finding::{Effect, Severity},
     id::{BootTime, Slot, VcpuId},
     lapic::{ApicMode, Lapic},
     reg::{ApicBase, Dfr, Ldr, Svr},
@@ -64,6 +64,13 @@ pub fn aim(aimed: &super::Aimed) -> Option<Aim> {
         logical: true,
         lowest_priority: false,
     })
+}
+
+/// How much a finding matters; `None` for a word that is no severity.
+#[must_use]
+pub fn severity(finding: &super::Finding) -> Option<Severity> {
+    let mut severities = Severity::ALL.into_iter();
+    severities.find(|severity| severity.name() == finding.severity)
 }
 
 /// What a finding breaks.

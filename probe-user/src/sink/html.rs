@@ -4,20 +4,22 @@
 //! both ([`style`]). Whatever a guest or an operator named is escaped twice: controls by [`crate::escape`], markup by maud.
 
 mod destinations;
+mod explanations;
 mod finding;
 mod map;
-mod meaning;
 mod style;
 mod vcpus;
 mod vm;
 
+use std::cmp::Reverse;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use probe_apic::map_rules::MapRules;
+use probe_apic::{finding::Severity, map_rules::MapRules};
 
 use crate::{
     engine::deliveries::Deliveries,
     escape::escape_line,
-    message::{Finding, Snapshot, Vm},
+    message::{Finding, Snapshot, Vm, meaning::severity},
 };
 
 /// What a page is made of.
@@ -32,16 +34,13 @@ pub struct Page<'a> {
     pub as_kvm: Option<MapRules>,
 }
 
-/// Severities, worst first, as documents spell them.
-const SEVERITIES: [&str; 4] = ["critical", "warning", "notice", "info"];
-
 /// The page.
 #[must_use]
 pub fn render(page: &Page<'_>) -> String {
     let snapshot = page.snapshot;
     let title = format!("ldrscope: {}", escape_line(&snapshot.host.kernel));
     let mut vms: Vec<(usize, &Vm)> = snapshot.vms.iter().enumerate().collect();
-    vms.sort_by_key(|(_, vm)| vm.findings.iter().map(rank).min().unwrap_or(usize::MAX));
+    vms.sort_by_key(|(_, vm)| Reverse(vm.findings.iter().filter_map(severity).max()));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -69,7 +68,7 @@ pub fn render(page: &Page<'_>) -> String {
                     @for (index, vm) in vms {
                         (vm::section(index, vm, page.deliveries.get(index).and_then(Option::as_ref)))
                     }
-                    (meaning::section(snapshot))
+                    (explanations::section(snapshot))
                 }
                 footer {
                     "Made by ldrscope " (env!("CARGO_PKG_VERSION")) " from a " code { (escape_line(&snapshot.schema)) } " document. "
@@ -108,7 +107,7 @@ fn overview(vms: &[(usize, &Vm)]) -> Markup {
                             td.wide { a href={ "#vm-" (index + 1) } { (vm::name(vm)) } }
                             td.wide {
                                 (counts(vm))
-                                @if let Some(worst) = vm::worst_first(vm).first() {
+                                @if let Some(worst) = worst_first(vm).first() {
                                     p { (escape_line(&worst.summary)) "." }
                                 }
                             }
@@ -123,31 +122,34 @@ fn overview(vms: &[(usize, &Vm)]) -> Markup {
     }
 }
 
-/// A VM's findings by severity.
+/// A VM's findings by severity, the worst first.
 fn counts(vm: &Vm) -> Markup {
-    let count = |severity: &str| vm.findings.iter().filter(|one| one.severity == severity).count();
+    let count = |wanted: Severity| {
+        let findings = vm.findings.iter();
+        findings.filter(|one| severity(one) == Some(wanted)).count()
+    };
     html! {
-        @if vm.findings.is_empty() { span.badge.none { "none" } }
-        @for severity in SEVERITIES {
-            @let count = count(severity);
-            @if count > 0 { (badge(severity, &format!("{count} {severity}"))) " " }
+        @if vm.findings.is_empty() { (badge(None, "none")) }
+        @for wanted in Severity::ALL.into_iter().rev() {
+            @let count = count(wanted);
+            @if count > 0 { (badge(Some(wanted), &format!("{count} {wanted}"))) " " }
         }
     }
 }
 
-/// A word on the colour of a severity; one that documents do not know has no colour.
-fn badge(severity: &str, words: &str) -> Markup {
-    let class = SEVERITIES
-        .into_iter()
-        .find(|known| *known == severity)
-        .unwrap_or("none");
-    html! { span class={ "badge " (class) } { (escape_line(words)) } }
+/// Words on the colour of a severity.
+fn badge(severity: Option<Severity>, words: &str) -> Markup {
+    html! { span.badge.(class(severity)) { (escape_line(words)) } }
 }
 
-/// How bad a finding is, the worst 0.
-fn rank(finding: &Finding) -> usize {
-    SEVERITIES
-        .into_iter()
-        .position(|severity| severity == finding.severity)
-        .unwrap_or(SEVERITIES.len())
+/// What the stylesheet calls a severity.
+fn class(severity: Option<Severity>) -> &'static str {
+    severity.map_or("none", Severity::name)
+}
+
+/// A VM's findings, the worst first, else in the order of the document.
+fn worst_first(vm: &Vm) -> Vec<&Finding> {
+    let mut findings: Vec<&Finding> = vm.findings.iter().collect();
+    findings.sort_by_key(|finding| Reverse(severity(finding)));
+    findings
 }

@@ -2,8 +2,6 @@
 
 use std::cmp::Reverse;
 
-use probe_apic::finding::Severity;
-
 use crate::{
     escape::escape_line,
     message::{
@@ -16,7 +14,12 @@ use crate::{
 
 pub(super) fn write(text: &mut String, findings: &[FindingDiff], style: Style) {
     let mut sorted: Vec<&FindingDiff> = findings.iter().collect();
-    sorted.sort_by_key(|diff| (order(diff.change), Reverse(latest(diff).and_then(severity))));
+    sorted.sort_by_key(|diff| {
+        (
+            order(diff.change),
+            Reverse(latest(diff).and_then(meaning::severity)),
+        )
+    });
     for diff in sorted {
         if let Some(finding) = latest(diff) {
             write_one(text, diff, finding, style);
@@ -45,14 +48,8 @@ const fn word(change: FindingChange) -> &'static str {
     }
 }
 
-fn severity(finding: &Finding) -> Option<Severity> {
-    Severity::ALL
-        .into_iter()
-        .find(|severity| severity.name() == finding.severity)
-}
-
 fn write_one(text: &mut String, diff: &FindingDiff, finding: &Finding, style: Style) {
-    let painted = match severity(finding) {
+    let painted = match meaning::severity(finding) {
         Some(severity) => style.severity(severity).to_string(),
         None => escape_line(&finding.severity).into_owned(),
     };

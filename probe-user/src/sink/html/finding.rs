@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use probe_apic::finding::Rule;
 
-use super::badge;
+use super::{badge, class};
 use crate::{
     escape::escape_line,
     explain,
@@ -13,11 +13,12 @@ use crate::{
 
 pub(super) fn card(id: &str, finding: &Finding) -> Markup {
     let slots: Vec<_> = finding.slots.iter().copied().map(meaning::slot).collect();
+    let severity = meaning::severity(finding);
     let rule: Option<Rule> = finding.rule.parse().ok();
     html! {
-        article id=(id) class={ "finding " (class(finding)) } data-rule=(escape_line(&finding.rule)) {
+        article.finding.(class(severity)) id=(id) data-rule=(escape_line(&finding.rule)) {
             h4 {
-                (badge(&finding.severity, &finding.severity)) " "
+                (badge(severity, &finding.severity)) " "
                 @match rule {
                     Some(rule) => a href={ "#rule-" (rule) } { (rule) },
                     None => (escape_line(&finding.rule)),
@@ -40,13 +41,6 @@ pub(super) fn card(id: &str, finding: &Finding) -> Markup {
             (evidence(&finding.evidence))
         }
     }
-}
-
-fn class(finding: &Finding) -> &'static str {
-    super::SEVERITIES
-        .into_iter()
-        .find(|severity| *severity == finding.severity)
-        .unwrap_or("none")
 }
 
 fn reservation(finding: &Finding) -> Option<&'static str> {

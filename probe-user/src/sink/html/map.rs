@@ -37,7 +37,7 @@ pub(super) fn figures(vm: &Vm) -> Markup {
                 figure {
                     figcaption { b { (title) } ": " (describe(map.as_ref())) }
                     @if let Some((map, model)) = map.as_ref().and_then(|map| Some((map, model(map)?))) {
-                        (picture(title, model, &owners(map), &claims(vm, model)))
+                        (picture(title, model, Some(&owners(map)), &claims(vm, model)))
                     }
                 }
             }
@@ -47,7 +47,7 @@ pub(super) fn figures(vm: &Vm) -> Markup {
                     @if !claims.is_empty() {
                         figure {
                             figcaption { b { "Claimed by the vCPUs" } ", read as " (model) }
-                            (picture("Claims", model, &Owners::new(), &claims))
+                            (picture("Claims", model, None, &claims))
                         }
                     }
                 }
@@ -176,17 +176,18 @@ impl Layout {
     }
 }
 
-fn picture(title: &str, model: Model, owners: &Owners, claims: &Claims) -> Markup {
+/// A map with its `owners`, or without them the claims alone.
+fn picture(title: &str, model: Model, owners: Option<&Owners>, claims: &Claims) -> Markup {
     let rows = rows(model, owners, claims);
+    let owner = |slot: &Slot| owners.and_then(|owners| owners.get(slot)).copied();
     let layout = Layout::of(model);
     let step = (WIDTH + GAP, layout.height + GAP);
     let width = layout.margin + COLUMNS * step.0 + GAP;
     // At most 16 rows.
     let height = rows.iter().map(|_| step.1).sum::<u16>() + GAP;
-    let is_map = title != "Claims";
     let state = |slot: &Slot| {
         let claims = claims.get(slot).map_or(&[][..], Vec::as_slice);
-        State::of(is_map, owners.get(slot).copied(), claims)
+        State::of(owners.is_some(), owner(slot), claims)
     };
     let bad = rows.iter().flatten().filter(|slot| state(slot).is_bad()).count();
     let label = format!("{title}, {model}: {bad} slots are not as they should be");
@@ -199,7 +200,7 @@ fn picture(title: &str, model: Model, owners: &Owners, claims: &Claims) -> Marku
                 }
                 @for (column, slot) in (0_u16..).zip(slots) {
                     @let at = (layout.margin + column * step.0 + GAP, y);
-                    (cell(layout, at, *slot, state(slot), owners.get(slot).copied(), claims.get(slot)))
+                    (cell(layout, at, *slot, state(slot), owner(slot), claims.get(slot)))
                 }
             }
         }
@@ -207,16 +208,14 @@ fn picture(title: &str, model: Model, owners: &Owners, claims: &Claims) -> Marku
 }
 
 /// The slots, four to a row; cluster 15, where broadcasts go, only if somebody is there.
-fn rows(model: Model, owners: &Owners, claims: &Claims) -> Vec<Vec<Slot>> {
+fn rows(model: Model, owners: Option<&Owners>, claims: &Claims) -> Vec<Vec<Slot>> {
     let row = |cluster: u8, bits: std::ops::Range<u8>| bits.map(|bit| Slot { cluster, bit }).collect();
     match model {
         Model::Flat => vec![row(0, 0..4), row(0, 4..8)],
         Model::Cluster => {
             let is_used = |cluster: u8| {
-                owners
-                    .keys()
-                    .chain(claims.keys())
-                    .any(|slot| slot.cluster == cluster)
+                let owned = owners.into_iter().flat_map(Owners::keys);
+                owned.chain(claims.keys()).any(|slot| slot.cluster == cluster)
             };
             let clusters = (0..15).chain(is_used(15).then_some(15));
             clusters.map(|cluster| row(cluster, 0..4)).collect()
@@ -332,10 +331,9 @@ mod tests {
 
     #[test]
     fn the_space_of_broadcasts_is_drawn_only_if_somebody_is_in_it() {
-        let nobody = Owners::new();
-        assert_eq!(rows(Model::Flat, &nobody, &Claims::new()).concat().len(), 8);
-        assert_eq!(rows(Model::Cluster, &nobody, &Claims::new()).concat().len(), 60);
+        assert_eq!(rows(Model::Flat, None, &Claims::new()).concat().len(), 8);
+        assert_eq!(rows(Model::Cluster, None, &Claims::new()).concat().len(), 60);
         let claimed = Claims::from([(Slot { cluster: 15, bit: 0 }, vec![1])]);
-        assert_eq!(rows(Model::Cluster, &nobody, &claimed).concat().len(), 64);
+        assert_eq!(rows(Model::Cluster, None, &claimed).concat().len(), 64);
     }
 }

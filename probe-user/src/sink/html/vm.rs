@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::{destinations, finding, map, rank, vcpus};
+use super::{destinations, finding, map, vcpus, worst_first};
 use crate::{
     engine::deliveries::Deliveries,
     escape::escape_line,
-    message::{Finding, Vm, meaning},
+    message::{Vm, meaning},
     sink::phrase,
 };
 
@@ -82,11 +82,4 @@ fn findings(number: usize, vm: &Vm) -> Markup {
             (finding::card(&format!("vm-{number}-finding-{}", place + 1), finding))
         }
     }
-}
-
-/// A VM's findings, the worst first, else in the order of the document.
-pub(super) fn worst_first(vm: &Vm) -> Vec<&Finding> {
-    let mut findings: Vec<&Finding> = vm.findings.iter().collect();
-    findings.sort_by_key(|finding| rank(finding));
-    findings
 }
