@@ -14,8 +14,11 @@ use crate::{
     sink::phrase,
 };
 
+/// Cells in a row.
 const COLUMNS: u16 = 4;
+/// Of a cell, in the picture's own units.
 const WIDTH: u16 = 118;
+/// Between cells, and around them.
 const GAP: u16 = 6;
 /// Characters that a cell has room for.
 const WORDS: usize = 15;
