@@ -101,7 +101,7 @@ impl Storm {
             task: Task {
                 tid: u32::try_from(vm.0).unwrap() * 100 + number,
                 tgid: u32::try_from(vm.0).unwrap() * 100,
-                comm: format!("CPU {number}/KVM"),
+                comm: format!("CPU {number}/KVM").as_str().into(),
             },
         }
     }

@@ -1,6 +1,8 @@
 //! The command line: clap types and the parsers of their values, nothing else.
 
 mod check;
+mod diff;
+mod explain;
 mod print;
 mod recording;
 mod serve;
@@ -13,6 +15,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 pub use check::Check;
+pub use diff::{Diff, DiffFormat};
+pub use explain::{Explain, ExplainFormat};
 pub use print::{Print, What};
 pub use recording::{Place, Record, Replay, Speed};
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
@@ -37,13 +41,23 @@ Examples:
   sudo ldrscope watch --vm web --format jsonl | jq .finding.summary
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
+  sudo ldrscope snapshot --format html > host.html
   sudo ldrscope deliver --vm web --only-bad  destinations that do not reach whom they should
   sudo ldrscope check                        one line for Nagios, Icinga and the like
   sudo ldrscope record -o web.ldrrec         the same into a file, to be looked at elsewhere
   ldrscope replay web.ldrrec                 what `watch` would have said
+  ldrscope diff before.json after.json       what changed between two snapshots
+  ldrscope explain ldr-collision             what such a finding means, and what to do
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
 ";
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  sudo ldrscope snapshot --vm web
+  sudo ldrscope snapshot --format json > host.json     for `ldrscope diff`, and for programs
+  sudo ldrscope snapshot --format html > host.html     for a ticket
+  sudo ldrscope snapshot --as-kvm 6.12                 before a live migration to a host with that kernel";
 
 /// Watches KVM's local-APIC destination maps on this host: which interrupts cannot arrive, why, since when, and
 /// who wrote the register.
@@ -95,6 +109,10 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
     Check(Check),
+    /// Compare two snapshots: registers, maps and findings
+    Diff(Diff),
+    /// Tell what a finding means: its story, what each KVM makes of it, what to do
+    Explain(Explain),
     /// Print what this host allows: kernel, types, symbols, capabilities, lockdown, KVM
     Doctor(Doctor),
     /// Print manual pages and completions, for packages
@@ -133,7 +151,7 @@ pub struct Watch {
 
 /// `snapshot`.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = format!("{SNAPSHOT_EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Snapshot {
     /// How to print
     #[arg(long, value_enum, default_value_t = SnapshotFormat::Table)]
@@ -212,6 +230,8 @@ pub enum SnapshotFormat {
     Table,
     /// One JSON document
     Json,
+    /// One page with pictures, for a ticket: it needs no network and no script
+    Html,
 }
 
 /// How `deliver` prints.

@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod deliver;
+pub mod diff;
 pub mod doctor;
+pub mod explain;
 mod look;
 pub mod print;
 pub mod record;
@@ -29,6 +31,8 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Replay(replay) => replay::run(replay),
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(check),
+        Command::Diff(diff) => diff::run(diff),
+        Command::Explain(explain) => explain::run(explain),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Print(print) => print::run(print),
     }

@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use log::Level;
 
 use crate::{
-    command::{deliver::Untold, print::NoSuchPage},
+    command::{deliver::Untold, diff::BothFromStdin, print::NoSuchPage},
     daemon::{config::ConfigError, opening::OpenError},
     escape::escape_line,
     exit::Exit,
     identity::filter::NoSuchVm,
     kernel::obstacle::Obstacle,
     logging,
+    message::read::BadSnapshot,
     privilege::PrivilegeError,
     sink::OutputError,
     tape::TapeError,
@@ -80,6 +81,12 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
                 "name one of them with `--vm NAME`, `--vm UUID` or `--vm PID`",
                 Exit::Usage,
             );
+        }
+        if let Some(bad) = cause.downcast_ref::<BadSnapshot>() {
+            return ("bad-snapshot", bad.remedy(), Exit::Usage);
+        }
+        if cause.is::<BothFromStdin>() {
+            return ("usage", "put one of them in a file", Exit::Usage);
         }
         if cause.is::<NoSuchPage>() {
             return ("no-such-page", "`ldrscope print verbs` lists them", Exit::Usage);

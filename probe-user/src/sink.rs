@@ -1,18 +1,23 @@
 //! Everything that is printed: the only place that formats or serializes.
 //!
 //! Live output goes through [`Sink`] ([`text`], [`jsonl`]); a snapshot is written whole
-//! ([`snapshot_table`], [`snapshot_json`]), deliveries likewise ([`deliver_table`], [`deliver_json`]). Text for people lives in [`phrase`], messages in [`message`].
+//! ([`snapshot_table`], [`snapshot_json`], [`snapshot_html`]), deliveries likewise ([`deliver_table`], [`deliver_json`]). Text for people lives in [`phrase`]; the documents themselves are [`crate::message`].
 //! Whatever a guest or an operator named passes [`escape`].
 
 pub mod check_line;
 pub mod convert;
 pub mod deliver_json;
 pub mod deliver_table;
+pub mod diff_json;
+pub mod diff_text;
 pub mod doctor;
+pub mod explanation;
+pub mod html;
 pub mod json;
 pub mod jsonl;
-pub mod message;
 pub mod phrase;
+mod registers;
+pub mod snapshot_html;
 pub mod snapshot_json;
 pub mod snapshot_table;
 pub mod terminal;

@@ -8,7 +8,7 @@ use super::look::look;
 use crate::{
     cli::{Snapshot, SnapshotFormat},
     exit::Exit,
-    sink::{OutputError, snapshot_json, snapshot_table, terminal::Style},
+    sink::{OutputError, snapshot_html, snapshot_json, snapshot_table, terminal::Style},
 };
 
 /// Looks, prints, ends.
@@ -22,6 +22,7 @@ pub fn run(arguments: &Snapshot) -> Result<Exit> {
     match arguments.format {
         SnapshotFormat::Table => snapshot_table::write(&mut out, &view, wall, Style::of_stdout()),
         SnapshotFormat::Json => snapshot_json::write(&mut out, &view, wall),
+        SnapshotFormat::Html => snapshot_html::write(&mut out, &view, wall),
     }
     .map_err(OutputError)?;
     Ok(Exit::Done)

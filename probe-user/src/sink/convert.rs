@@ -10,7 +10,6 @@ use probe_apic::{
     vm::Vm,
 };
 
-use super::message;
 use crate::{
     clock::WallClock,
     engine::{
@@ -19,18 +18,19 @@ use crate::{
         view::{HostView, VmView},
     },
     identity::{VmIdentity, finding_id::finding_id},
+    message,
 };
 
 /// The whole host as one document.
 #[must_use]
 pub fn snapshot(host: &HostView<'_>, wall: WallClock) -> message::Snapshot {
     message::Snapshot {
-        schema: message::Snapshot::SCHEMA,
+        schema: message::Snapshot::SCHEMA.into(),
         taken_at: wall.rfc3339(host.taken_at),
         host: message::Host {
             kernel: host.facts.kernel.clone(),
             kvm_vendor: host.facts.kvm_vendor.clone(),
-            map_rules: host.map_rules.map_or("unknown", |rules| rules.name()),
+            map_rules: host.map_rules.map_or("unknown", |rules| rules.name()).into(),
         },
         vms: host.vms.iter().map(|view| vm(view, wall)).collect(),
     }
@@ -91,7 +91,7 @@ fn vm(view: &VmView<'_>, wall: WallClock) -> message::Vm {
     let vm = view.vm;
     message::Vm {
         vm: vm_ref(view.identity),
-        confidence: vm.confidence().name(),
+        confidence: vm.confidence().name().into(),
         vcpus: vm.vcpus().iter().map(vcpu).collect(),
         map: maps(vm),
         apicv: message::Apicv {
@@ -124,7 +124,7 @@ fn vcpu(vcpu: &VcpuSample) -> message::Vcpu {
     message::Vcpu {
         vcpu_id: vcpu.id.0,
         apic_id: lapic.apic_id().0,
-        mode: lapic.mode().name(),
+        mode: lapic.mode().name().into(),
         hw_enabled: lapic.hw_enabled(),
         sw_enabled: lapic.sw_enabled,
         ldr: lapic.ldr.0,
@@ -151,7 +151,7 @@ fn maps(vm: &Vm) -> message::Maps {
 fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
     let Some(map) = map else {
         return message::Map {
-            mode: map_mode(None),
+            mode: map_mode(None).into(),
             slots: Vec::new(),
             physical: Vec::new(),
         };
@@ -159,7 +159,7 @@ fn map(vm: &Vm, map: Option<&LogicalAndPhysicalMap>) -> message::Map {
     // A published map can hold a vCPU that the sample does not: one that is being made or torn down.
     let owner = |idx: &VcpuIdx| vm.vcpu_id(*idx).map(|id| id.0);
     message::Map {
-        mode: map_mode(Some(map.mode)),
+        mode: map_mode(Some(map.mode)).into(),
         slots: map
             .slots
             .iter()
@@ -192,7 +192,7 @@ const fn slot(slot: &Slot) -> message::Slot {
 
 fn aimed(aim: &Aim) -> message::Aimed {
     message::Aimed {
-        source: aim.source.name(),
+        source: aim.source.name().into(),
         index: aim.index,
         dest: aim.dest,
         vector: aim.vector,
@@ -202,13 +202,13 @@ fn aimed(aim: &Aim) -> message::Aimed {
 fn finding(vm: &VmIdentity, finding: &Finding, wall: WallClock) -> message::Finding {
     message::Finding {
         id: finding_id(vm, &finding.key),
-        rule: finding.key.rule.name(),
-        severity: finding.severity.name(),
+        rule: finding.key.rule.name().into(),
+        severity: finding.severity.name().into(),
         vcpus: finding.vcpus.iter().map(|id| id.0).collect(),
         slots: finding.slots.iter().map(slot).collect(),
         since: finding.since.map(|at| wall.rfc3339(at)),
         summary: finding.summary.clone(),
-        confidence: finding.confidence.name(),
+        confidence: finding.confidence.name().into(),
         suspected: finding.suspected,
         effect: message::Effect {
             lost: finding.effect.lost,
@@ -235,11 +235,11 @@ fn evidence(evidence: &Evidence) -> message::Evidence {
 
 fn cause(cause: &Cause) -> message::Cause {
     message::Cause {
-        route: cause.route.name(),
+        route: cause.route.name().into(),
         vcpu_id: cause.vcpu_id.map(|id| id.0),
         tid: cause.task.as_ref().map(|task| task.tid),
         comm: cause.task.as_ref().map(|task| task.comm.to_string()),
-        register: cause.register.map(|register| register.name()),
+        register: cause.register.map(|register| register.name().into()),
         old: cause.old,
         new: cause.new,
         guest_rip: cause.guest_rip,

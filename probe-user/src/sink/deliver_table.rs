@@ -31,7 +31,7 @@ const MAX_RUNS: usize = 4;
 const WIDTHS: [usize; 4] = [9, 27, 19, 19];
 
 /// What comes first is what a reader has to know.
-const WORST_FIRST: [Verdict; 5] = [
+pub(super) const WORST_FIRST: [Verdict; 5] = [
     Verdict::Misrouted,
     Verdict::Lost,
     Verdict::Partial,
@@ -41,9 +41,9 @@ const WORST_FIRST: [Verdict; 5] = [
 
 /// Destinations that reach the same vCPUs and should reach the same.
 #[derive(Debug)]
-struct Group<'a> {
-    one: &'a Delivery,
-    dests: Vec<u32>,
+pub(super) struct Group<'a> {
+    pub(super) one: &'a Delivery,
+    pub(super) dests: Vec<u32>,
 }
 
 /// Writes the deliveries of every VM.
@@ -163,7 +163,7 @@ fn counts(deliveries: &Deliveries) -> String {
 }
 
 /// In the order of the first destination of each.
-fn groups(rows: &[Delivery], verdict: Verdict) -> Vec<Group<'_>> {
+pub(super) fn groups(rows: &[Delivery], verdict: Verdict) -> Vec<Group<'_>> {
     let mut index: BTreeMap<(&[u32], &[u32]), usize> = BTreeMap::new();
     let mut groups: Vec<Group<'_>> = Vec::new();
     for row in rows.iter().filter(|row| row.verdict == verdict) {
@@ -180,7 +180,7 @@ fn groups(rows: &[Delivery], verdict: Verdict) -> Vec<Group<'_>> {
 }
 
 /// `0x02-0x03, 0x06`; of many, the first and how many more.
-fn dest_ranges(dests: &[u32]) -> String {
+pub(super) fn dest_ranges(dests: &[u32]) -> String {
     let hex = |(first, last)| {
         if first == last {
             format!("{first:#04x}")

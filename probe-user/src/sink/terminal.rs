@@ -7,6 +7,7 @@ use std::{
 };
 
 use probe_apic::finding::Severity;
+use textwrap::WordSplitter;
 
 /// How to write text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,11 +56,32 @@ impl Style {
     /// width.
     #[must_use]
     pub fn paragraph(self, indent: &str, hanging: &str, text: &str) -> String {
+        self.wrapped(indent, hanging, text, WordSplitter::HyphenSplitter)
+    }
+
+    /// The same for running text, in which names with hyphens stay whole.
+    #[must_use]
+    pub fn prose(self, indent: &str, hanging: &str, text: &str) -> String {
+        self.wrapped(indent, hanging, text, WordSplitter::NoHyphenation)
+    }
+
+    /// `text` as a heading.
+    #[must_use]
+    pub fn heading(self, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn wrapped(self, indent: &str, hanging: &str, text: &str, splitter: WordSplitter) -> String {
         let lines: Vec<Cow<'_, str>> = match self.width {
             Some(width) => {
                 let options = textwrap::Options::new(width)
                     .initial_indent(indent)
-                    .subsequent_indent(hanging);
+                    .subsequent_indent(hanging)
+                    .word_splitter(splitter);
                 textwrap::wrap(text, options)
             }
             None => vec![Cow::Owned(format!("{indent}{text}"))],

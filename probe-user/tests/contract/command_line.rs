@@ -48,7 +48,7 @@ fn wrong_usage_is_2_and_says_so_on_stderr() {
         &["watch", "--settle", "soon"],
         &["watch", "--hooks", "hot"],
         &["watch", "--ring-size", "3MiB"],
-        &["snapshot", "--format", "html"],
+        &["snapshot", "--format", "pdf"],
         &["snapshot", "--settle", "1s"],
         &["deliver", "--dest", "0x100000000"],
         &["deliver", "--dest", "0-65536"],

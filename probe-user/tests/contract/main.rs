@@ -4,12 +4,15 @@
 
 mod check;
 mod command_line;
+mod diff;
 mod engine;
 mod examples;
+mod explain;
 mod exposition;
 mod fixture;
 mod metrics;
 mod outputs;
+mod page;
 mod runbook;
 mod schema;
 mod tally;

@@ -327,7 +327,7 @@ fn doctor_holds_to_its_schema_on_this_very_host() {
 
 #[test]
 fn what_two_schemas_define_under_one_name_is_the_same() {
-    let names = ["deliver", "event", "snapshot", "status"];
+    let names = ["deliver", "diff", "event", "snapshot", "status"];
     let documents = names.map(|name| schema(&format!("ldrscope.{name}.v1")));
     for (name, definition) in documents.iter().flat_map(|one| one["$defs"].as_object().unwrap()) {
         for other in &documents {

@@ -125,7 +125,7 @@ fn touched(vm: u64, at: u64, number: u32) -> Report {
         task: Task {
             tid: 4720,
             tgid: 100,
-            comm: "CPU 3/KVM".to_owned(),
+            comm: "CPU 3/KVM".into(),
         },
     }))
 }

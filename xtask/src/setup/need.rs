@@ -107,6 +107,7 @@ const PROMTOOL: Need = Need {
     service: Some("prometheus.service"),
     ..program("promtool", "prometheus")
 };
+const CHROMIUM: Need = program("chromium", "chromium");
 const SYSTEMD: Need = program("systemd-analyze", "systemd");
 
 /// To boot the lab.
@@ -126,7 +127,7 @@ pub(crate) const FUZZ: &[Need] = &[C_COMPILER, CXX_COMPILER];
 /// To list the tree's own files, which the tidy check reads.
 pub(crate) const LINTS: &[Need] = &[GIT];
 /// To hold what ships to the programs that will read it, and to run it beside them in the lab.
-pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD];
+pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD, CHROMIUM];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
 pub(crate) const ALL: &[Need] = &[
     QEMU,
@@ -145,6 +146,7 @@ pub(crate) const ALL: &[Need] = &[
     GIT,
     PROMTOOL,
     SYSTEMD,
+    CHROMIUM,
 ];
 
 impl Need {

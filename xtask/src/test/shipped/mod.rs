@@ -1,11 +1,13 @@
 //! What ships beside the binary, held to the programs that will read it: the alert rules to promtool, the unit to systemd,
-//! the configuration to `ldrscope`, the packages to dpkg on a host ([`package`]); and all of it to each other's names.
+//! the configuration to `ldrscope`, the page of a snapshot to a browser ([`page`]), the packages to dpkg on a host ([`package`]); and all
+//! of it to each other's names.
 
 mod configuration;
 mod dashboard;
 mod families;
 mod manifests;
 pub(super) mod package;
+mod page;
 mod rules;
 mod unit;
 
@@ -44,6 +46,7 @@ pub(super) fn checks(tally: &mut Tally, ldrscope: &Path) {
     tally.check("configuration", "ldrscope serve --check-config", || {
         configuration::check(ldrscope)
     });
+    tally.check("page", "chromium, headless", page::check);
     tally.check("manifests", "the YAML parser", manifests::check);
     tally.check("packages", "a second packaging", || {
         let directory = paths::target().join("dist");

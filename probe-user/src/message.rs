@@ -1,15 +1,25 @@
 //! The JSON messages: names and types are a contract (`docs/schema/`), changed only with the schema number.
 //!
-//! Plain data that serde writes out field by field; [`super::convert`] fills it from the domain. What is
-//! not known is null, numbers are numbers, registers are raw.
+//! Plain data that serde writes out field by field; [`crate::sink::convert`] fills it from the domain. What is
+//! not known is null, numbers are numbers, registers are raw. A snapshot is also read back ([`read`]), and its numbers and words
+//! turned into values of the analysis again ([`meaning`]).
 
-use serde::Serialize;
+pub mod diff;
+pub mod meaning;
+pub mod read;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// A word of the contract: ldrscope's own where it writes one, whatever a document has where it reads one.
+pub type Word = Cow<'static, str>;
 
 /// `ldrscope.snapshot.v1`: every VM as it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Snapshot {
     /// Always [`Snapshot::SCHEMA`].
-    pub schema: &'static str,
+    pub schema: Word,
     /// RFC 3339.
     pub taken_at: String,
     /// The host.
@@ -97,18 +107,18 @@ pub struct Delivery {
 }
 
 /// The observed host.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Host {
     /// Its kernel's release.
     pub kernel: String,
     /// `amd`, `intel` or `unknown`.
     pub kvm_vendor: String,
     /// A name of the map rules, or `unknown`.
-    pub map_rules: &'static str,
+    pub map_rules: Word,
 }
 
 /// Which VM.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct VmRef {
     /// Its name.
     pub name: String,
@@ -121,13 +131,13 @@ pub struct VmRef {
 }
 
 /// A VM.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Vm {
     /// Which VM.
     #[serde(flatten)]
     pub vm: VmRef,
     /// `certain`, `uncertain` or `unobservable`.
-    pub confidence: &'static str,
+    pub confidence: Word,
     /// By order of creation.
     pub vcpus: Vec<Vcpu>,
     /// The maps.
@@ -141,14 +151,14 @@ pub struct Vm {
 }
 
 /// A vCPU's local APIC, registers raw as in the APIC page.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Vcpu {
     /// The VMM's number for it.
     pub vcpu_id: u32,
     /// Its APIC ID, from the register.
     pub apic_id: u32,
     /// `disabled`, `xapic` or `x2apic`.
-    pub mode: &'static str,
+    pub mode: Word,
     /// IA32_APIC_BASE bit 11.
     pub hw_enabled: bool,
     /// As KVM keeps it.
@@ -164,7 +174,7 @@ pub struct Vcpu {
 }
 
 /// Both maps and whether they agree.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Maps {
     /// KVM's own, null where there is nothing to read.
     pub published: Option<Map>,
@@ -175,10 +185,10 @@ pub struct Maps {
 }
 
 /// A map.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Map {
     /// `none` (a NULL map), `disabled`, `sw-disabled`, `flat`, `cluster`, `x2apic` or `mixed`.
-    pub mode: &'static str,
+    pub mode: Word,
     /// Entries that delivery uses, sorted; flat as cluster 0.
     pub slots: Vec<SlotEntry>,
     /// Entries of the physical map, sorted.
@@ -186,7 +196,7 @@ pub struct Map {
 }
 
 /// A slot of the logical map and its owner.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SlotEntry {
     /// The slot.
     #[serde(flatten)]
@@ -196,7 +206,7 @@ pub struct SlotEntry {
 }
 
 /// An entry of the physical map.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PhysicalEntry {
     /// The APIC ID.
     pub apic_id: u32,
@@ -205,7 +215,7 @@ pub struct PhysicalEntry {
 }
 
 /// A slot.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Slot {
     /// Cluster 0-15; 0 in flat mode.
     pub cluster: u8,
@@ -214,17 +224,17 @@ pub struct Slot {
 }
 
 /// APICv's or AVIC's state.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Apicv {
     /// Why it is off, by the kernel's names; empty where it is on or the kernel does not say.
     pub inhibits: Vec<String>,
 }
 
 /// A source that uses a logical destination.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Aimed {
     /// `ioapic`, `msi-route` or `icr`.
-    pub source: &'static str,
+    pub source: Word,
     /// IOAPIC pin, GSI, or the `vcpu_id` whose ICR it is.
     pub index: u32,
     /// The destination.
@@ -234,14 +244,14 @@ pub struct Aimed {
 }
 
 /// A finding.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Finding {
     /// The same in every run.
     pub id: String,
     /// The rule's name.
-    pub rule: &'static str,
+    pub rule: Word,
     /// `critical`, `warning`, `notice` or `info`.
-    pub severity: &'static str,
+    pub severity: Word,
     /// The vCPUs, ascending.
     pub vcpus: Vec<u32>,
     /// The slots, ascending.
@@ -251,7 +261,7 @@ pub struct Finding {
     /// One sentence.
     pub summary: String,
     /// How far the state behind it can be trusted.
-    pub confidence: &'static str,
+    pub confidence: Word,
     /// A stale LDR that is suspected only.
     pub suspected: bool,
     /// What it breaks.
@@ -263,7 +273,7 @@ pub struct Finding {
 }
 
 /// Counts of destinations 0-254 by verdict.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Effect {
     /// Reach nobody.
     pub lost: u32,
@@ -276,7 +286,7 @@ pub struct Effect {
 }
 
 /// Raw registers of one vCPU.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Evidence {
     /// The vCPU.
     pub vcpu_id: u32,
@@ -293,10 +303,10 @@ pub struct Evidence {
 }
 
 /// The change behind a finding.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Cause {
     /// By which route.
-    pub route: &'static str,
+    pub route: Word,
     /// Whose register.
     pub vcpu_id: Option<u32>,
     /// The host thread that ran.
@@ -304,7 +314,7 @@ pub struct Cause {
     /// Its name.
     pub comm: Option<String>,
     /// `id`, `ldr`, `dfr`, `svr` or `apic_base`.
-    pub register: Option<&'static str>,
+    pub register: Option<Word>,
     /// The value that ldrscope saw last before.
     pub old: Option<u64>,
     /// The value after.
