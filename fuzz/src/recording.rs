@@ -27,7 +27,7 @@ const BASE: u64 = 1_000_000_000;
 /// A file of two frames: one in order, so that there is a host with a VM, and the input.
 fn file(input: &[u8]) -> Vec<u8> {
     let mut file = file_header(Flags::default()).to_vec();
-    for content in [&beginning().content()[..], &input[..input.len().min(MAX_CONTENT)]] {
+    for content in [beginning().content(), &input[..input.len().min(MAX_CONTENT)]] {
         // Neither is too long.
         let _ = pack_frame(content, BASE, &mut file);
     }

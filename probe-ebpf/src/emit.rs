@@ -78,7 +78,7 @@ impl Draft {
 
     /// The value as given.
     #[inline(always)]
-    pub(crate) fn new(&mut self, new: u64) {
+    pub(crate) fn given(&mut self, new: u64) {
         set!(self, new = new);
     }
 
@@ -116,8 +116,10 @@ pub(crate) fn event<W: Way>(kind: u16, kvm: Kvm<W>, entry: Option<VmEntry>, fill
     );
     set!(draft, tid = pid_tgid as u32);
     set!(draft, tgid = (pid_tgid >> 32) as u32);
-    // SAFETY: the verifier proved that the whole record was reserved; ring records lie at multiples of eight.
-    unsafe { Task::current().copy_comm(&raw mut (*draft.record).comm) };
+    // SAFETY: the verifier proved that the whole record was reserved.
+    let comm = unsafe { &raw mut (*draft.record).comm };
+    // SAFETY: as above; ring records lie at multiples of eight.
+    unsafe { Task::current().copy_comm(comm) };
     fill(&mut draft);
     set!(draft, valid = draft.valid);
     slot.submit(0);

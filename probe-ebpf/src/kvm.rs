@@ -161,8 +161,9 @@ impl Vcpu {
         }
         let block = read::<[u64; IDENTITY_BYTES as usize / 8]>(self.0 + kvm as u64)?;
         let start: *const u8 = (&raw const block).cast();
-        // SAFETY: the last four bytes of the block begin at the most that was allowed above.
-        let id = unsafe { start.add((id - kvm) as usize).cast::<u32>().read_unaligned() };
+        let place: *const u32 = start.wrapping_add((id - kvm) as usize).cast();
+        // SAFETY: within the block: its last four bytes begin at the most that was allowed above.
+        let id = unsafe { place.read_unaligned() };
         Some(VcpuIdentity { kvm: block[0], id })
     }
 }

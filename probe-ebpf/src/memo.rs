@@ -38,14 +38,15 @@ pub(crate) struct Known {
 #[inline(always)]
 pub(crate) fn recall(vcpu: u64, entry: &VmEntry) -> Option<Known> {
     let memo = MEMOS.get_ptr(slot(vcpu))?;
-    // SAFETY: the verifier proved that the entry exists; every field is a plain integer. Volatile, since another task may
-    // write between the reads.
-    let read = || unsafe { core::ptr::read_volatile(&raw const (*memo).vcpu) };
+    // SAFETY: the verifier proved that the entry exists.
+    let place = unsafe { &raw const (*memo).vcpu };
+    // SAFETY: as above; a plain integer. Volatile, since another task may write between the reads.
+    let read = || unsafe { place.read_volatile() };
     if read() != vcpu {
         return None;
     }
-    // SAFETY: as above.
-    let seen = unsafe { core::ptr::read_volatile(memo) };
+    // SAFETY: as above; plain integers all.
+    let seen = unsafe { memo.read_volatile() };
     let holds = seen.generation == entry.generation && seen.vcpus == entry.vcpus && read() == vcpu;
     holds.then_some(Known {
         id: seen.id,
@@ -67,9 +68,11 @@ pub(crate) fn note(vcpu: u64, entry: &VmEntry, known: Known) {
         id: known.id,
     };
     // SAFETY: the verifier proved that the entry exists; it is this CPU's own.
-    unsafe { core::ptr::write_volatile(memo, blank) };
+    unsafe { memo.write_volatile(blank) };
     // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(&raw mut (*memo).vcpu, vcpu) };
+    let place = unsafe { &raw mut (*memo).vcpu };
+    // SAFETY: as above.
+    unsafe { place.write_volatile(vcpu) };
 }
 
 /// Multiplied by the golden ratio: vCPUs lie a fixed distance apart.

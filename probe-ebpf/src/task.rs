@@ -38,7 +38,7 @@ impl Task {
                 for half in 0..2 {
                     let word = Fentry::read::<u64>(comm + half * 8).unwrap_or(0);
                     // SAFETY: the caller vouches for both words.
-                    unsafe { to.add(half as usize).write(word) };
+                    unsafe { to.wrapping_add(half as usize).write(word) };
                 }
             }
             // SAFETY: the caller vouches for it; the helper zeroes what it cannot fill.

@@ -2,6 +2,7 @@
 //!
 //! This file only names the commands and turns their ends into exit statuses; each command is a module.
 
+mod bench;
 mod build;
 mod demo;
 mod dist;
@@ -43,6 +44,8 @@ enum Command {
     Dist(dist::Arguments),
     /// Fuzz the BTF reader, the records and the rules
     Fuzz(fuzz::Arguments),
+    /// Count what watching costs guests, and what ldrscope takes, in instructions; writes docs/performance
+    Bench(bench::Arguments),
     /// Hold ldrscope against KVM itself, over random register states; ends with a count of mismatches
     Oracle(oracle::Arguments),
     /// Run lints, unit tests and the lab's suites; ends with `N passed, N failed`
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Dist(arguments) => done(dist::run(&arguments)),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),

@@ -110,18 +110,16 @@ fn attach(kind: u32, function: &str, program: &OwnedFd) -> io::Result<OwnedFd> {
             PERF_FLAG_FD_CLOEXEC,
         )
     })?;
-    // SAFETY: the descriptors are ours, and neither request takes a pointer.
-    let answers = unsafe {
-        [
-            libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()),
-            libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_ENABLE, 0),
-        ]
-    };
-    if answers == [0, 0] {
-        Ok(event)
-    } else {
-        Err(io::Error::last_os_error())
+    for (request, argument) in [
+        (PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()),
+        (PERF_EVENT_IOC_ENABLE, 0),
+    ] {
+        // SAFETY: the descriptors are ours, and neither request takes a pointer.
+        if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
+    Ok(event)
 }
 
 fn descriptor(answer: i64) -> io::Result<OwnedFd> {

@@ -64,7 +64,7 @@ impl Run {
     }
 
     /// All that comes until it ends, and the time that it took to end.
-    pub(super) fn to_end(mut self) -> Result<(Vec<String>, Duration), CaseError> {
+    pub(super) fn into_end(mut self) -> Result<(Vec<String>, Duration), CaseError> {
         let lines = self.lines.iter().map(|(_, line)| line).collect();
         // Its outputs are closed by its end, and not before all that was attached is gone.
         let ended = reap::wait_at_most(&mut self.child, PATIENCE)?;

@@ -78,6 +78,6 @@ pub(super) fn measure(crowd: &Crowd, out: &mut Figures<'_>) -> Result<(), CaseEr
     let (run, ready) = Run::watching(&[])?;
     took("watch, until it watches", ready.as_micros() as u64)?;
     drop(run);
-    let (_, whole) = Run::start(&["snapshot", "--format", "json"])?.to_end()?;
+    let (_, whole) = Run::start(&["snapshot", "--format", "json"])?.into_end()?;
     took("snapshot, to its end", whole.as_micros() as u64)
 }

@@ -36,7 +36,7 @@ pub(super) fn measure(out: &mut Figures<'_>) -> Result<(), CaseError> {
                 us,
             })
         };
-        let (_, whole) = Run::start(&["snapshot", "--format", "json"])?.to_end()?;
+        let (_, whole) = Run::start(&["snapshot", "--format", "json"])?.into_end()?;
         took("snapshot of no VM, to its end", whole.as_micros() as u64)?;
         let (run, ready) = Run::watching(&[])?;
         took("watch of no VM, until it watches", ready.as_micros() as u64)?;

@@ -47,7 +47,7 @@ fn based<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
     }
     entered(vcpu, route::APIC_BASE, |draft| {
         draft.old(old);
-        draft.new(new);
+        draft.given(new);
     })
 }
 

@@ -41,7 +41,7 @@ fn written<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
     emit::event(kind::WROTE, kvm, entry, |draft| {
         draft.vcpu(id);
         draft.what(reg);
-        draft.new(new as u64);
+        draft.given(new as u64);
         if let Some(old) = old {
             draft.old(old as u64);
         }

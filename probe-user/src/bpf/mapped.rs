@@ -26,15 +26,15 @@ unsafe impl<T: Send> Send for Mapped<T> {}
 impl<T> Mapped<T> {
     /// Maps the value of `map`, which is a `T`, to read it.
     pub(super) fn new(map: OwnedFd) -> Result<Self, Obstacle> {
-        Self::mapped(map, ProtFlags::READ)
+        Self::with_protection(map, ProtFlags::READ)
     }
 
     /// The same to write it.
     pub(super) fn writable(map: OwnedFd) -> Result<Self, Obstacle> {
-        Self::mapped(map, ProtFlags::READ | ProtFlags::WRITE)
+        Self::with_protection(map, ProtFlags::READ | ProtFlags::WRITE)
     }
 
-    fn mapped(map: OwnedFd, protection: ProtFlags) -> Result<Self, Obstacle> {
+    fn with_protection(map: OwnedFd, protection: ProtFlags) -> Result<Self, Obstacle> {
         // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value (the kernel
         // rounds both to whole pages).
         let memory = unsafe {

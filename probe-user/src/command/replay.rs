@@ -81,7 +81,7 @@ async fn play(tape: &mut Tape, speed: Speed, sink: &mut dyn Sink) -> Result<()> 
             }
         }
         steps = steps.wrapping_add(1);
-        if steps % STRIDE == 0 {
+        if steps.is_multiple_of(STRIDE) {
             yield_now().await;
         }
     }

@@ -83,7 +83,7 @@ fn whoever_ran_is_hidden_and_belongs_to_the_same_process() {
         task: Task {
             tid: 4720,
             tgid: 4711,
-            comm: "CPU 3/KVM".to_owned(),
+            comm: "CPU 3/KVM".into(),
         },
     });
     pseudonyms.hide_in(&mut touched);
@@ -91,7 +91,7 @@ fn whoever_ran_is_hidden_and_belongs_to_the_same_process() {
         panic!("not a touch");
     };
     assert_eq!(Some(task.tgid), owner.pid);
-    assert_eq!((task.tid, task.comm.as_str()), (2, "task-1"));
+    assert_eq!((task.tid, &*task.comm.text()), (2, "task-1"));
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use probe_apic::{
     aim::{Aim, AimSource},
     apicv::{Inhibit, Inhibits},
     cause::{Register, Route, Task},
+    comm::Comm,
     id::{ApicId, BootTime, Slot, VcpuId, VcpuIdx, VmId},
     lapic::Lapic,
     map::{MapMode, PublishedMap},
@@ -178,7 +179,11 @@ fn any_touched() -> impl Strategy<Value = Touched> {
         select(&Route::ALL[..]).prop_map(Touch::Entered),
         wrote,
     ];
-    let task = (any::<[u32; 2]>(), any::<String>()).prop_map(|([tid, tgid], comm)| Task { tid, tgid, comm });
+    let task = (any::<[u32; 2]>(), any::<[u8; 16]>()).prop_map(|([tid, tgid], comm)| Task {
+        tid,
+        tgid,
+        comm: Comm::new(comm),
+    });
     (
         any_vm(),
         any_time(),

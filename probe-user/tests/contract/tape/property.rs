@@ -63,12 +63,10 @@ proptest! {
         for (pause, step) in steps {
             at += pause * MS;
             match step {
-                Step::Seen(vm, pid) => {
-                    if alive[vm] == 0 {
-                        births += 1;
-                        alive[vm] = births;
-                        stage.feed(at, seen(births, pid, at));
-                    }
+                Step::Seen(vm, pid) if alive[vm] == 0 => {
+                    births += 1;
+                    alive[vm] = births;
+                    stage.feed(at, seen(births, pid, at));
                 }
                 Step::Read(vm, ids, aimed) if alive[vm] != 0 => {
                     let vcpus = (0..).zip(&ids).map(|(number, id)| vcpu(number, (*id).into()));
