@@ -110,7 +110,7 @@ fn standing_at(moment: &str, events: &[Event]) -> BTreeMap<String, Finding> {
 /// same, word by word.
 fn same(moment: &str, watch: &Watch, told: &[Event]) -> CaseResult {
     let [live, again] = [watch.events(), told].map(|events| standing_at(moment, events));
-    require(live.len() > 1, || {
+    require(!live.is_empty(), || {
         format!(
             "`watch` should have said more by {moment}:\n{}",
             watch.transcript()

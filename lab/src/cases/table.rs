@@ -477,7 +477,10 @@ mod tests {
             cases.map(|case| case.name).collect()
         };
         assert!(names(Series::V6_12).len() > names(Series::V6_1).len());
-        assert!(names(Series::V5_10).is_superset(&names(Series::V6_1)));
+        let mut possible = names(Series::V6_1);
+        // More vCPUs than it lets a guest have.
+        possible.retain(|name| !name.starts_with("boot-1024"));
+        assert!(names(Series::V5_10).is_superset(&possible));
     }
 
     #[test]
