@@ -1,7 +1,6 @@
 //! Large hosts and large guests: nothing is lost while a thousand vCPUs boot, and an event takes no longer beside a thousand VMs.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{Confidence, Finding, Snapshot, StatusKind};
@@ -28,19 +27,19 @@ fn boot(vcpus: u32, context: &Context, bench: &mut Bench) -> CaseResult {
     for id in 0..vcpus {
         set_up(&guest, id)?;
     }
-    let told = settled(&mut watch)?;
+    let seen = snapshot(&[])?;
+    is_exact(&seen, &guest, vcpus)?;
+    let found: BTreeSet<_> = seen.vms.iter().flat_map(|vm| &vm.findings).map(essence).collect();
+    let wanted = format!("what is told is what a snapshot finds, which is {found:?}");
+    watch.wait_for(&wanted, 2 * PATIENCE, |standing| {
+        let told: BTreeSet<_> = standing.findings().into_iter().map(essence).collect();
+        told == found
+    })?;
     let lost = watch
         .statuses()
         .iter()
         .any(|status| status.status == StatusKind::Lost);
     watch.require(!lost, "no event should be lost")?;
-    let seen = snapshot(&[])?;
-    is_exact(&seen, &guest, vcpus)?;
-    let found: BTreeSet<_> = seen.vms.iter().flat_map(|vm| &vm.findings).map(essence).collect();
-    watch.require(
-        told == found,
-        &format!("what was told should be what a snapshot finds, which is {found:?}"),
-    )?;
     Ok(())
 }
 
@@ -61,20 +60,6 @@ fn set_up(guest: &Guest, id: u32) -> Result<(), GuestError> {
         guest.edit_lapic(id, &[register])?;
     }
     Ok(())
-}
-
-/// What stands once nothing more is told.
-fn settled(watch: &mut Watch) -> Result<BTreeSet<String>, CaseError> {
-    const CALM: Duration = Duration::from_secs(1);
-    watch.wait_for("something is told of it", PATIENCE, |standing| {
-        !standing.is_empty()
-    })?;
-    let mut events = 0;
-    while watch.events().len() > events {
-        events = watch.events().len();
-        watch.take_lines_for(CALM)?;
-    }
-    Ok(watch.standing().findings().into_iter().map(essence).collect())
 }
 
 /// A finding, but for when and by whom.

@@ -91,7 +91,8 @@ impl Session {
             instance,
             module_look,
             fast: true,
-            empty_since: None,
+            // Where no VM is at the start they give way at once.
+            empty_since: Some(BootTime(0)),
         })
     }
 

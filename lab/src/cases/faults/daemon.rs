@@ -101,7 +101,7 @@ pub(in crate::cases) fn reload(context: &Context, bench: &mut Bench) -> CaseResu
     let ready = start.elapsed();
     let (mut down, mut up) = (Vec::new(), Vec::new());
     for round in 1..=context.scaled(2, 20) {
-        shell("rmmod kvm_amd && rmmod kvm")?;
+        super::unload_kvm()?;
         let start = Instant::now();
         daemon.wait_until("it is down", PATIENCE, |metrics| {
             metrics.value("ldrscope_up") == 0.0

@@ -144,3 +144,11 @@ fn note(line: &str) -> CaseResult {
 fn unmet(watch: &Watch, what: &str) -> CaseError {
     CaseError::Unmet(format!("{what}; what came:\n{}", watch.transcript()))
 }
+
+/// Unloads kvm. The last VM may have ended just now: what is attached on its account must be gone a second later.
+fn unload_kvm() -> CaseResult {
+    shell(
+        "rmmod kvm_amd && for i in 1 2 3 4 5 6 7 8 9 10; do rmmod kvm 2>/dev/null && exit; sleep 0.1; done; rmmod kvm",
+    )?;
+    Ok(())
+}

@@ -22,7 +22,7 @@ pub(in crate::cases) fn again(context: &Context, bench: &mut Bench) -> CaseResul
     let mut times = Vec::new();
     for number in 0..context.scaled(3, 30) {
         let [stood, unloaded] = [WATCHING, UNLOADED].map(|words| said(&watch, words));
-        shell("rmmod kvm_amd && rmmod kvm")?;
+        super::unload_kvm()?;
         if number % 2 == 0 {
             said_again(&mut watch, UNLOADED, unloaded)?;
         }
@@ -48,7 +48,7 @@ pub(in crate::cases) fn another_build(context: &Context, bench: &mut Bench) -> C
         ("modprobe kvm-amd", "map rules keep-disabled"),
     ] {
         let stood = said(&watch, rules);
-        shell("rmmod kvm_amd && rmmod kvm")?;
+        super::unload_kvm()?;
         shell(load)?;
         said_again(&mut watch, rules, stood)?;
         sees(&mut watch)?;
