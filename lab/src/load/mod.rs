@@ -16,7 +16,9 @@ use std::thread;
 
 use clap::{Args, ValueEnum};
 
-use crate::guest::lapic::{APIC_BASE_BSP, APIC_BASE_ENABLED, ApicReg, DFR_FLAT, SVR_ENABLED, ldr};
+use crate::guest::lapic::{
+    APIC_BASE_BSP, APIC_BASE_ENABLED, ApicReg, DFR_CLUSTER, DFR_FLAT, SVR_ENABLED, cluster_id, ldr,
+};
 use crate::guest::{Guest, GuestError, layout};
 
 pub use process::{LoadError, LoadProcess};
@@ -40,7 +42,7 @@ pub enum Kind {
 /// The state in which a load leaves its guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum End {
-    /// Logical flat, one slot each (at most 8 vCPUs).
+    /// One slot each: flat up to 8 vCPUs, clusters up to 60.
     Sane,
     /// Logical flat, slot 0 for all.
     Colliding,
@@ -144,25 +146,29 @@ impl Load {
 }
 
 impl End {
-    /// The logical ID of vCPU `id`.
-    fn logical_id(self, id: u32) -> u8 {
+    /// DFR and logical ID of vCPU `id`, one of `vcpus`.
+    fn logical_id(self, id: u32, vcpus: usize) -> (u32, u8) {
         match self {
-            Self::Sane => 1 << (id % 8),
-            Self::Colliding => 1,
+            Self::Sane if vcpus > 8 => (DFR_CLUSTER, cluster_id(id)),
+            Self::Sane => (DFR_FLAT, 1 << (id % 8)),
+            Self::Colliding => (DFR_FLAT, 1),
         }
     }
 
     /// Brings every vCPU of `guest` into this state, by the VMM.
     fn bring_about(self, guest: &Guest) -> Result<(), GuestError> {
-        for id in guest.vcpu_ids() {
+        let ids = guest.vcpu_ids();
+        let vcpus = ids.len();
+        for id in ids {
+            let (dfr, logical_id) = self.logical_id(id, vcpus);
             let bsp = if id == 0 { APIC_BASE_BSP } else { 0 };
             guest.set_apic_base(id, u64::from(layout::LAPIC) | APIC_BASE_ENABLED | bsp)?;
             guest.edit_lapic(
                 id,
                 &[
                     (ApicReg::Id, id << 24),
-                    (ApicReg::Dfr, DFR_FLAT),
-                    (ApicReg::Ldr, ldr(self.logical_id(id))),
+                    (ApicReg::Dfr, dfr),
+                    (ApicReg::Ldr, ldr(logical_id)),
                     (ApicReg::Svr, SVR_ENABLED),
                 ],
             )?;
