@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// What ldrscope itself takes: any of startup, scan, latency, memory, idle, event, programs; empty for none
     #[arg(long, value_name = "WHAT", value_delimiter = ',', num_args = 0.., default_values_t = QUICK.map(str::to_owned))]
     measure: Vec<String>,
+    /// Boot with the binaries of the last build, without building
+    #[arg(long)]
+    no_build: bool,
     /// Print the tables alone, and leave those under docs/performance as they are
     #[arg(long)]
     dry: bool,
@@ -54,7 +57,11 @@ pub(crate) struct Arguments {
 /// Boots the kernels one after the other and writes their tables.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::lab()?;
-    let binaries = build::build(Profile::Release)?;
+    let binaries = if arguments.no_build {
+        Binaries::of_last_build(Profile::Release)?
+    } else {
+        build::build(Profile::Release)?
+    };
     let series = if arguments.kernel.is_empty() {
         &KERNELS[..]
     } else {
