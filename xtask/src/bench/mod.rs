@@ -150,7 +150,7 @@ fn commit() -> String {
     };
     match (
         ask(&["rev-parse", "--short=12", "HEAD"]),
-        ask(&["status", "--porcelain"]),
+        ask(&["status", "--porcelain", "--", ".", ":!docs/performance"]),
     ) {
         (Ok(commit), Ok(changes)) if changes.trim().is_empty() => commit.trim().to_owned(),
         (Ok(commit), _) => format!("{}, changed", commit.trim()),
