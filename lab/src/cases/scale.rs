@@ -105,15 +105,16 @@ fn is_exact(seen: &Snapshot, guest: &Guest, vcpus: u32) -> CaseResult {
     Ok(())
 }
 
-/// By the scheduler's account of ldrscope's CPU time, in one run. Emulation makes it vary by half; were each VM looked at for each
-/// event, it would be a multiple.
+/// By the scheduler's account of ldrscope's CPU time, in one run. Emulation on a busy machine makes it vary by more than its double;
+/// were other VMs read or judged for each event, it would be dozens of times as much. What is walked in memory alone is held by
+/// the engine's own tests, and counted by `lab-case measure event`.
 pub(super) fn event_among_many(_: &Context, bench: &mut Bench) -> CaseResult {
     const EVENTS: u32 = 300;
     const VMS: u32 = 1000;
     bench.clear();
     let alone = event::of_one(0, EVENTS)?;
     let among = event::of_one(VMS, EVENTS)?;
-    require(among <= 2 * alone, || {
+    require(among <= 5 * alone, || {
         format!(
             "an event should take as long beside {VMS} VMs as alone, took {among} ns instead of {alone} ns"
         )
