@@ -1,7 +1,7 @@
 //! KVM's recalculation of a VM's map: its end (always) and its beginning (precise hooks only), and the changes of
 //! pins and routes that partly come the same way.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::kprobe, programs::ProbeContext};
 use probe_common::event::kind;
 
 use super::hook;
@@ -82,8 +82,19 @@ fn note_map<W: Way>(entry: *mut VmEntry, kvm: Kvm<W>) -> Option<u16> {
     Some(kind::RECALCULATED)
 }
 
-hook!(pin_written, pin_written_fast, routes_changed);
-hook!(routes_replaced, routes_replaced_fast, routes_changed);
+/// See [`routes_changed`].
+#[kprobe]
+fn pin_written(ctx: ProbeContext) -> u32 {
+    let _ = routes_changed(&ctx);
+    0
+}
+
+/// See [`routes_changed`].
+#[kprobe]
+fn routes_replaced(ctx: ProbeContext) -> u32 {
+    let _ = routes_changed(&ctx);
+    0
+}
 
 /// `void kvm_make_scan_ioapic_request_mask(struct kvm *kvm, unsigned long *vcpu_bitmap)`, arch/x86/kvm/x86.c, 5.5 to
 /// 7.3: a guest wrote an IOAPIC pin of fixed delivery (`ioapic_write_indirect`).
@@ -91,11 +102,13 @@ hook!(routes_replaced, routes_replaced_fast, routes_changed);
 /// `void kvm_arch_irq_routing_update(struct kvm *kvm)`, arch/x86/kvm/irq_comm.c, 5.10 to 6.15, arch/x86/kvm/irq.c, 6.16
 /// to 7.3: KVM_SET_GSI_ROUTING published a new table. Only with a split irqchip it comes by
 /// `kvm_make_scan_ioapic_request` as well.
+///
+/// Both are rare, and kprobes alone.
 #[inline(always)]
-fn routes_changed<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
-    let kvm = Kvm::<W>::at(arg(0)?);
+fn routes_changed(ctx: &ProbeContext) -> Option<()> {
+    let kvm = <Kvm>::at(ctx.arg::<u64>(0)?);
     let mut entry = None;
-    if W::speaks() && emit::admits(kvm, &mut entry) {
+    if emit::admits(kvm, &mut entry) {
         emit::event(kind::ROUTES_CHANGED, kvm, entry, |_| ());
     }
     Some(())

@@ -7,7 +7,8 @@ use crate::kernel::symbols::Symbols;
 pub struct Hook {
     /// The program in the kernel-side object, a kprobe.
     pub program: &'static str,
-    /// The fentry program that may take its place while there are VMs.
+    /// The fentry program that may take its place while there are VMs. None where the function is rare: before 6.12 the kernel
+    /// takes some 200 ms to let go of each.
     pub fast: Option<&'static str>,
     /// Functions it may sit on, the same entry point under its names through the kernels.
     pub functions: &'static [&'static str],
@@ -58,7 +59,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "pin_written",
-        fast: Some("pin_written_fast"),
+        fast: None,
         functions: &["kvm_make_scan_ioapic_request_mask"],
         placement: Placement::First,
         set: Set::Cold,
@@ -66,7 +67,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "routes_replaced",
-        fast: Some("routes_replaced_fast"),
+        fast: None,
         functions: &["kvm_arch_irq_routing_update"],
         placement: Placement::First,
         set: Set::Cold,
