@@ -121,32 +121,18 @@ impl Vcpu {
         (vcpu != 0).then_some(Self::at(vcpu))
     }
 
-    /// What does not change about it, as a vCPU of `kvm`, whose entry this is: from memory, or read and remembered.
+    /// What does not change about it, if it is a vCPU of `kvm`, whose entry this is.
     #[inline(always)]
-    pub(crate) fn known<W: Way>(
+    pub(crate) fn known_in<W: Way>(
         self,
         kvm: Kvm<W>,
         entry: Option<&VmEntry>,
         draft: &mut Draft,
     ) -> Option<Known> {
-        let number = draft.number(self.0);
-        if let Some(entry) = entry
-            && let Some(known) = memo::recall(number, entry)
-        {
-            return Some(known);
-        }
-        let identity = self.identity()?;
-        if identity.kvm != kvm.address() {
-            return None;
-        }
-        let known = Known {
-            id: identity.id,
-            page: self.lapic()?.registers()?,
-        };
-        if let Some(entry) = entry {
-            memo::note(number, entry, known);
-        }
-        Some(known)
+        self.remembered(entry, draft, || {
+            let identity = self.identity()?;
+            (identity.kvm == kvm.address()).then_some(identity.id)
+        })
     }
 
     /// Both at once where they lie close together: every read costs a helper.
@@ -169,9 +155,20 @@ impl Vcpu {
 }
 
 impl<W: Way> Vcpu<W> {
-    /// What does not change about it, whose VM's entry this is: from memory, or read and remembered.
+    /// What does not change about it, whose VM's entry this is.
     #[inline(always)]
-    pub(crate) fn remembered(self, entry: Option<&VmEntry>, draft: &mut Draft) -> Option<Known> {
+    pub(crate) fn known(self, entry: Option<&VmEntry>, draft: &mut Draft) -> Option<Known> {
+        self.remembered(entry, draft, || self.id())
+    }
+
+    /// What does not change about it: from memory, or read and remembered, its number by `id`.
+    #[inline(always)]
+    fn remembered(
+        self,
+        entry: Option<&VmEntry>,
+        draft: &mut Draft,
+        id: impl FnOnce() -> Option<u32>,
+    ) -> Option<Known> {
         let number = draft.number(self.0);
         if let Some(entry) = entry
             && let Some(known) = memo::recall(number, entry)
@@ -179,7 +176,7 @@ impl<W: Way> Vcpu<W> {
             return Some(known);
         }
         let known = Known {
-            id: self.id()?,
+            id: id()?,
             page: self.lapic()?.registers()?,
         };
         if let Some(entry) = entry {

@@ -1,6 +1,6 @@
 //! The two ways in which a hook is entered, and how each of them reaches the kernel's memory.
 //!
-//! Every hook is there twice. As a *kprobe* it can stay attached for ever, since it does not pin the kvm module, but entering
+//! A hook that guests pay for often is there twice. As a *kprobe* it can stay attached for ever, since it does not pin the kvm module, but entering
 //! it costs some 350 instructions and every read goes through a helper. As an *fentry* program it costs a third, its
 //! arguments have types, and what they lead to is read by plain loads; it pins the module, so userspace attaches it while
 //! there are VMs. While both are attached, [`SPEAKING`] says which of them speak.

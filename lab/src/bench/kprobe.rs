@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use crate::outside::bpf;
+
 /// Attached as long as it lives.
 #[derive(Debug)]
 pub(super) struct EmptyKprobes {
@@ -15,7 +17,6 @@ pub(super) struct EmptyKprobes {
 /// `r0 = 0; exit` (Documentation/bpf/standardization/instruction-set.rst).
 const NOTHING: [u64; 2] = [0xB7, 0x95];
 
-const BPF_PROG_LOAD: i64 = 5;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const PERF_FLAG_FD_CLOEXEC: u64 = 1 << 3;
 const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
@@ -71,23 +72,14 @@ impl EmptyKprobes {
 }
 
 fn load() -> io::Result<OwnedFd> {
-    let attributes = LoadProgram {
+    let mut attributes = LoadProgram {
         kind: BPF_PROG_TYPE_KPROBE,
         instruction_count: NOTHING.len() as u32,
         instructions: NOTHING.as_ptr().addr() as u64,
         license: c"Dual MIT/GPL".as_ptr().addr() as u64,
         ..LoadProgram::default()
     };
-    // SAFETY: the kernel reads as many bytes of `attributes` as the size says, and what its two pointers lead to; both
-    // live until the call is over.
-    descriptor(unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_LOAD,
-            &raw const attributes,
-            size_of::<LoadProgram>(),
-        )
-    })
+    bpf::call(bpf::command::PROG_LOAD, &mut attributes).and_then(|program| descriptor(program.into()))
 }
 
 fn attach(kind: u32, function: &str, program: &OwnedFd) -> io::Result<OwnedFd> {

@@ -2,7 +2,7 @@
 
 use super::expect::{Expected, settles_at};
 use super::{Bench, CaseError, CaseResult, Context, require};
-use crate::contract::{EventKind, Map, Rule, Slot, StatusKind};
+use crate::contract::{Confidence, EventKind, Map, Rule, Slot, Snapshot, StatusKind};
 use crate::exhibit::{GuestProcess, Kind};
 use crate::guest::lapic::{
     APIC_BASE_ENABLED, APIC_BASE_X2APIC, ApicReg, DFR_FLAT, SVR_DISABLED, SVR_ENABLED, ldr,
@@ -165,12 +165,21 @@ fn large(vcpus: u32) -> CaseResult {
             guest.edit_lapic(id, &[(ApicReg::Ldr, ldr(id as u8)), (ApicReg::Svr, svr)])?;
         }
     }
-    let vms = snapshot(&[])?.vms;
-    let [vm] = vms.as_slice() else {
-        return require(false, || {
-            format!("snapshot should hold one VM, holds {}", vms.len())
-        });
+    is_exact(&snapshot(&[])?, &guest, vcpus)
+}
+
+/// Whether the snapshot holds that one guest, vCPU by vCPU and register by register, with maps that agree.
+pub(super) fn is_exact(seen: &Snapshot, guest: &Guest, vcpus: u32) -> CaseResult {
+    let [vm] = seen.vms.as_slice() else {
+        return Err(CaseError::Unmet(format!(
+            "snapshot should hold one VM, holds {}",
+            seen.vms.len()
+        )));
     };
+    require(
+        vm.confidence == Confidence::Certain && vm.map.agrees == Some(true),
+        || format!("it should be certain and its maps agree: {:?}", vm.findings),
+    )?;
     let mut ids: Vec<u32> = vm.vcpus.iter().map(|vcpu| vcpu.vcpu_id).collect();
     ids.sort_unstable();
     require(ids.iter().copied().eq(0..vcpus), || {
@@ -184,7 +193,5 @@ fn large(vcpus: u32) -> CaseResult {
             format!("vCPU {}: {got:#x?}, should be {wanted:#x?}", vcpu.vcpu_id)
         })?;
     }
-    require(vm.map.agrees == Some(true), || {
-        format!("the maps should agree: {:?}", vm.findings)
-    })
+    Ok(())
 }

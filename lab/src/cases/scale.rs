@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bench, CaseError, CaseResult, Context, require};
-use crate::contract::{Confidence, Finding, Rule, Snapshot, StatusKind};
+use super::many::is_exact;
+use super::{Bench, CaseResult, Context, require};
+use crate::contract::{Finding, Rule, StatusKind};
 use crate::guest::lapic::{APIC_BASE_ENABLED, APIC_BASE_X2APIC, ApicReg, DFR_FLAT, SVR_ENABLED, ldr};
 use crate::guest::{Guest, GuestError, layout};
 use crate::measure::event;
@@ -77,32 +78,6 @@ fn essence(finding: &Finding) -> String {
         vcpus
     };
     format!("{rule:?} {severity:?} {vcpus:?} {slots:?}")
-}
-
-/// Whether the snapshot holds that one guest, register by register.
-fn is_exact(seen: &Snapshot, guest: &Guest, vcpus: u32) -> CaseResult {
-    let [vm] = seen.vms.as_slice() else {
-        return Err(CaseError::Unmet(format!(
-            "one VM should be there, are {}",
-            seen.vms.len()
-        )));
-    };
-    require(
-        vm.confidence == Confidence::Certain && vm.map.agrees == Some(true),
-        || format!("it should be certain and its maps agree: {:?}", vm.findings),
-    )?;
-    require(vm.vcpus.len() == vcpus as usize, || {
-        format!("{vcpus} vCPUs should be there, are {}", vm.vcpus.len())
-    })?;
-    for vcpu in &vm.vcpus {
-        let page = guest.lapic(vcpu.vcpu_id)?;
-        let wanted = [ApicReg::Ldr, ApicReg::Dfr, ApicReg::Svr].map(|reg| page.get(reg));
-        let got = [vcpu.ldr, vcpu.dfr, vcpu.svr];
-        require(got == wanted, || {
-            format!("vCPU {}: {got:#x?}, should be {wanted:#x?}", vcpu.vcpu_id)
-        })?;
-    }
-    Ok(())
 }
 
 /// By the scheduler's account of ldrscope's CPU time, in one run. Emulation on a busy machine makes it vary by more than its double;

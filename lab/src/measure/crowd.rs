@@ -1,4 +1,4 @@
-//! VMs that do nothing, many of them, in a few processes or in one each.
+//! VMs that do nothing, many of them, in a few processes or in one each; and one that storms beside them.
 
 use crate::cases::CaseError;
 use crate::load::{End, Kind, Load, LoadProcess};
@@ -27,4 +27,16 @@ pub(super) fn gather(vms: u32, vcpus: u32, a_process: u32, end: End) -> Result<V
 /// The same, as many a process as one can hold.
 pub(super) fn huddle(vms: u32, vcpus: u32) -> Result<Vec<LoadProcess>, CaseError> {
     gather(vms, vcpus, VMS_OF_ONE, End::Sane)
+}
+
+/// One VM whose eight vCPUs write their LDRs as fast as they can, under way.
+pub(super) fn storm() -> Result<LoadProcess, CaseError> {
+    let mut storm = LoadProcess::start(&Load {
+        kind: Kind::Storm,
+        vms: 1,
+        vcpus: 8,
+        end: End::Sane,
+    })?;
+    storm.go()?;
+    Ok(storm)
 }

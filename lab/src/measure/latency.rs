@@ -7,12 +7,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Figures;
+use super::crowd;
 use super::run::Run;
 use crate::cases::CaseError;
 use crate::contract::{Line, Rule, parse_line};
 use crate::guest::Guest;
 use crate::guest::lapic::{ApicReg, ldr};
-use crate::load::{End, Kind, Load, LoadProcess};
 use crate::scenario;
 
 /// How much.
@@ -58,13 +58,7 @@ pub(super) fn measure(plan: &Plan, out: &mut Figures<'_>) -> Result<(), CaseErro
             })
         };
         tell("quiet", collide(plan, &run, &mut guest)?)?;
-        let mut storm = LoadProcess::start(&Load {
-            kind: Kind::Storm,
-            vms: 1,
-            vcpus: 8,
-            end: End::Sane,
-        })?;
-        storm.go()?;
+        let mut storm = crowd::storm()?;
         tell("another VM storms", collide(plan, &run, &mut guest)?)?;
         storm.stop()?;
     }

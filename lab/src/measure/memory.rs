@@ -9,7 +9,6 @@ use super::Figures;
 use super::crowd;
 use super::run::Run;
 use crate::cases::CaseError;
-use crate::load::{End, Kind, Load, LoadProcess};
 use crate::outside::process::Footprint;
 
 const VCPUS: u32 = 16;
@@ -51,13 +50,7 @@ pub(super) fn measure(out: &mut Figures<'_>) -> Result<(), CaseError> {
             })
         };
         tell("idle")?;
-        let mut storm = LoadProcess::start(&Load {
-            kind: Kind::Storm,
-            vms: 1,
-            vcpus: 8,
-            end: End::Sane,
-        })?;
-        storm.go()?;
+        let mut storm = crowd::storm()?;
         thread::sleep(STORM);
         tell("in a storm")?;
         storm.stop()?;

@@ -7,6 +7,8 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::bpf::{command, next_id};
+
 /// A count of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attached {
@@ -22,15 +24,6 @@ pub struct Attached {
     pub perf_events: usize,
 }
 
-/// What `bpf(2)` walks with BPF_PROG_GET_NEXT_ID and its sisters (include/uapi/linux/bpf.h, `enum bpf_cmd`).
-#[derive(Debug, Clone, Copy)]
-#[repr(i64)]
-enum Walk {
-    Programs = 11,
-    Maps = 12,
-    Links = 31,
-}
-
 impl Attached {
     /// What is there now.
     pub fn now() -> io::Result<Self> {
@@ -38,9 +31,9 @@ impl Attached {
             kprobes: fs::read_to_string("/sys/kernel/debug/kprobes/list")?
                 .lines()
                 .count(),
-            programs: count(Walk::Programs)?,
-            maps: count(Walk::Maps)?,
-            links: count(Walk::Links)?,
+            programs: count(command::PROG_GET_NEXT_ID)?,
+            maps: count(command::MAP_GET_NEXT_ID)?,
+            links: count(command::LINK_GET_NEXT_ID)?,
             perf_events: perf_events(),
         })
     }
@@ -97,35 +90,15 @@ pub fn missed_runs(pid: u32) -> io::Result<u64> {
     Ok(missed)
 }
 
-/// The start of `union bpf_attr` for these commands: `start_id`, `next_id`, `open_flags`.
-#[repr(C)]
-struct NextId {
-    start: u32,
-    next: u32,
-    flags: u32,
-}
-
-fn count(walk: Walk) -> io::Result<usize> {
-    let mut id = NextId {
-        start: 0,
-        next: 0,
-        flags: 0,
-    };
+/// How many ids a command walks.
+fn count(walk: i64) -> io::Result<usize> {
+    let mut id = 0;
     let mut found = 0;
-    loop {
-        // SAFETY: the kernel reads and writes the twelve bytes of `id`, as the size says, and keeps no pointer.
-        let answer = unsafe { libc::syscall(libc::SYS_bpf, walk as i64, &raw mut id, size_of::<NextId>()) };
-        if answer == 0 {
-            found += 1;
-            id.start = id.next;
-            continue;
-        }
-        let error = io::Error::last_os_error();
-        return match error.raw_os_error() {
-            Some(libc::ENOENT) => Ok(found),
-            _ => Err(error),
-        };
+    while let Some(next) = next_id(walk, id)? {
+        id = next;
+        found += 1;
     }
+    Ok(found)
 }
 
 fn perf_events() -> usize {

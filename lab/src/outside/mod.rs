@@ -2,5 +2,6 @@
 //! ([`attached`], [`programs`]). Nothing is asked of the process that is looked at.
 
 pub mod attached;
+pub(crate) mod bpf;
 pub mod process;
 pub mod programs;

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use super::bpf::{ById, call, command, next_id, unless_gone};
+
 /// One program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramInfo {
@@ -22,7 +24,7 @@ pub struct ProgramInfo {
 pub fn loaded() -> io::Result<Vec<ProgramInfo>> {
     let mut programs = Vec::new();
     let mut id = 0;
-    while let Some(next) = next_id(id)? {
+    while let Some(next) = next_id(command::PROG_GET_NEXT_ID, id)? {
         id = next;
         // One that is gone by now is none.
         programs.extend(open(id)?.map(|program| describe(&program)).transpose()?);
@@ -30,32 +32,7 @@ pub fn loaded() -> io::Result<Vec<ProgramInfo>> {
     Ok(programs)
 }
 
-/// Commands of `bpf(2)` (include/uapi/linux/bpf.h, `enum bpf_cmd`).
-mod command {
-    pub(super) const PROG_GET_NEXT_ID: i64 = 11;
-    pub(super) const PROG_GET_FD_BY_ID: i64 = 13;
-    pub(super) const OBJ_GET_INFO_BY_FD: i64 = 15;
-}
-
-/// The start of `union bpf_attr` for the first two: `start_id` or `prog_id`, `next_id`, `open_flags`.
-#[repr(C)]
-struct ById {
-    id: u32,
-    next: u32,
-    flags: u32,
-}
-
-impl ById {
-    const fn new(id: u32) -> Self {
-        Self {
-            id,
-            next: 0,
-            flags: 0,
-        }
-    }
-}
-
-/// The same for the third.
+/// The start of `union bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
 #[repr(C)]
 struct InfoOf {
     descriptor: u32,
@@ -84,23 +61,10 @@ struct Info {
     attached_to: u32,
 }
 
-fn next_id(id: u32) -> io::Result<Option<u32>> {
-    let mut by_id = ById::new(id);
-    let found = unless_gone(call(command::PROG_GET_NEXT_ID, &mut by_id))?;
-    Ok(found.map(|_| by_id.next))
-}
-
 fn open(id: u32) -> io::Result<Option<OwnedFd>> {
     let descriptor = unless_gone(call(command::PROG_GET_FD_BY_ID, &mut ById::new(id)))?;
     // SAFETY: the kernel has just made it for this call alone.
     Ok(descriptor.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) }))
-}
-
-fn unless_gone(answer: io::Result<i32>) -> io::Result<Option<i32>> {
-    match answer {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        answer => answer.map(Some),
-    }
 }
 
 fn describe(program: &OwnedFd) -> io::Result<ProgramInfo> {
@@ -120,16 +84,6 @@ fn describe(program: &OwnedFd) -> io::Result<ProgramInfo> {
         instructions: info.translated_bytes / 8,
         jited_bytes: info.jited_bytes,
     })
-}
-
-fn call<A>(command: i64, attr: &mut A) -> io::Result<i32> {
-    // SAFETY: `attr` is the beginning of `union bpf_attr` for `command`, alive and as long as said; what it points to outlives
-    // the call, and the kernel keeps no pointer.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    i32::try_from(answer).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -32,20 +32,6 @@ struct TestRun {
     ctx_out: u64,
 }
 
-/// The beginning of what `BPF_PROG_LOAD` takes.
-#[repr(C)]
-struct ProgramLoad {
-    kind: u32,
-    instructions: u32,
-    code: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-}
-
 /// The member `info`.
 #[repr(C)]
 struct Info {
@@ -140,26 +126,15 @@ pub(super) fn load_fentry(
         attach_btf_obj_fd: function.module.map_or(0, number),
         ..LoadProgram::default()
     };
-    let descriptor = match call(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
-        Ok(descriptor) => descriptor,
-        Err(refusal) => {
-            // Once more for the reason: a log that does not fit fails a load by itself, so it is not asked for at first.
-            let mut log = vec![0u8; LOG_BYTES];
-            attr.log_level = 1;
-            attr.log_size = LOG_BYTES as u32;
-            attr.log_buf = log.as_mut_ptr() as u64;
-            return match call(bpf_cmd::BPF_PROG_LOAD, &mut attr) {
-                // SAFETY: the kernel has just made it for this call alone.
-                Ok(descriptor) => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
-                Err(_) => Err(io::Error::new(
-                    refusal.kind(),
-                    format!("{refusal}{}", last_words(&log)),
-                )),
-            };
-        }
-    };
-    // SAFETY: the kernel has just made it for this call alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    open(bpf_cmd::BPF_PROG_LOAD, &mut attr).or_else(|refusal| {
+        // Once more for the reason: a log that does not fit fails a load by itself, so it is not asked for at first.
+        let mut log = vec![0u8; LOG_BYTES];
+        attr.log_level = 1;
+        attr.log_size = LOG_BYTES as u32;
+        attr.log_buf = log.as_mut_ptr() as u64;
+        let reason = |_| io::Error::new(refusal.kind(), format!("{refusal}{}", last_words(&log)));
+        open(bpf_cmd::BPF_PROG_LOAD, &mut attr).map_err(reason)
+    })
 }
 
 /// The last lines of a verifier's log, in which its objection is.
@@ -179,9 +154,7 @@ pub(super) fn attach_fentry(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         prog_fd: number(program),
         reserved: 0,
     };
-    let descriptor = call(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)?;
-    // SAFETY: the kernel has just made it for this call alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    open(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)
 }
 
 /// The BTF that the kernel holds of the module `name`; `None` where it holds none. Asks for CAP_SYS_ADMIN.
@@ -198,11 +171,9 @@ pub(super) fn module_btf(name: &str) -> io::Result<Option<OwnedFd>> {
             ..Id::default()
         };
         // Gone between the two calls.
-        let Ok(descriptor) = call(bpf_cmd::BPF_BTF_GET_FD_BY_ID, &mut by_id) else {
+        let Ok(btf) = open(bpf_cmd::BPF_BTF_GET_FD_BY_ID, &mut by_id) else {
             continue;
         };
-        // SAFETY: the kernel has just made it for this call alone.
-        let btf = unsafe { OwnedFd::from_raw_fd(descriptor) };
         if btf_name(btf.as_fd())? == name.as_bytes() {
             return Ok(Some(btf));
         }
@@ -243,21 +214,16 @@ pub(super) fn run(program: BorrowedFd<'_>, context: &[u64; WORDS]) -> io::Result
 /// kernel's instructions of eight bytes.
 pub(super) fn load_on_demand(code: &[u64]) -> io::Result<OwnedFd> {
     const SLEEPABLE: u32 = 1 << 4;
-    let mut attr = ProgramLoad {
-        kind: bpf_prog_type::BPF_PROG_TYPE_SYSCALL as u32,
-        instructions: u32::try_from(code.len()).map_err(io::Error::other)?,
-        code: code.as_ptr() as u64,
+    let mut attr = LoadProgram {
+        prog_type: bpf_prog_type::BPF_PROG_TYPE_SYSCALL as u32,
+        insn_cnt: u32::try_from(code.len()).map_err(io::Error::other)?,
+        insns: code.as_ptr() as u64,
         license: c"Dual MIT/GPL".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log: 0,
-        kernel_version: 0,
         // Programs of this kind must be.
-        flags: SLEEPABLE,
+        prog_flags: SLEEPABLE,
+        ..LoadProgram::default()
     };
-    let descriptor = call(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
-    // SAFETY: the kernel has just made it for this call alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    open(bpf_cmd::BPF_PROG_LOAD, &mut attr)
 }
 
 /// Runs such a program once with `context`, which it may change.
@@ -288,7 +254,12 @@ pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info>
 pub(super) fn enable_stats() -> io::Result<OwnedFd> {
     // `BPF_STATS_RUN_TIME`
     let mut attr = EnableStats { kind: 0 };
-    let descriptor = call(bpf_cmd::BPF_ENABLE_STATS, &mut attr)?;
+    open(bpf_cmd::BPF_ENABLE_STATS, &mut attr)
+}
+
+/// A command whose answer is a descriptor.
+fn open<A>(command: bpf_cmd, attr: &mut A) -> io::Result<OwnedFd> {
+    let descriptor = call(command, attr)?;
     // SAFETY: the kernel has just made it for this call alone.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

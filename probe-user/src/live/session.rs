@@ -164,7 +164,8 @@ impl Session {
     pub(super) fn change_of_pace(&mut self) -> Option<bool> {
         if self.observer.has_vms() {
             self.empty_since = None;
-            return (!mem::replace(&mut self.fast, true)).then_some(true);
+            let was_fast = mem::replace(&mut self.fast, true);
+            return (!was_fast).then_some(true);
         }
         let now = clock::now();
         let since = *self.empty_since.get_or_insert(now);

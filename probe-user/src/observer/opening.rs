@@ -205,7 +205,8 @@ fn quicken(
 ) -> Result<(), Obstacle> {
     if let Err(error) = attachment.quicken() {
         log::info!("guests pay the price of kprobes, fentry programs cannot be attached: {error}");
-        return Ok(());
+        // What was in the way is so for every VM to come.
+        return attachment.slacken_for_good();
     }
     if !options.canary {
         return Ok(());

@@ -14,8 +14,8 @@ use crate::outside::attached::Attached;
 use crate::reap;
 use crate::tool::{Outcome, PATIENCE, Standing, Watch, command, run_to_end};
 
-/// Everything that is to be told is told, and the process gone, within this.
-/// What is told is out by then; the rest is the kernel's letting go of what was attached, on 6.1 some 200 ms a program.
+/// Everything that is to be told is told, and the process gone, within this. Most of it is the kernel's letting go of what was
+/// attached: on 6.1 that takes some 200 ms for each fentry program.
 const ENDED: Duration = Duration::from_secs(2);
 
 pub(in crate::cases) fn in_order(context: &Context, bench: &mut Bench) -> CaseResult {
