@@ -5,12 +5,12 @@ use std::io::{self, BufWriter};
 use anyhow::Result;
 
 use crate::{
+    bpf::lookup,
     cli::{Doctor, DoctorFormat},
     exit::Exit,
     kernel::{
         diagnosis::{Facts, diagnose, is_able},
         support::KernelSupport,
-        symbols::Symbols,
         types,
     },
     privilege,
@@ -26,7 +26,7 @@ pub fn run(arguments: &Doctor) -> Result<Exit> {
     let rehearsal = privilege::rehearse();
     let support = KernelSupport::probe();
     let layout = types::resolve(arguments.btf.as_deref(), &support.release);
-    let symbols = Symbols::read().ok();
+    let symbols = lookup::symbols(&support).ok();
     let checks = diagnose(&Facts {
         support: &support,
         symbols: symbols.as_ref(),

@@ -17,8 +17,7 @@ use crate::{
         layout::{Encoding, Resolved},
         obstacle::Obstacle,
         preflight,
-        support::{KernelSupport, Kvm},
-        symbols::Symbols,
+        support::KernelSupport,
         types,
     },
     steps::Steps,
@@ -113,17 +112,6 @@ pub struct Opened {
     pub early: Vec<Decoded>,
 }
 
-/// The symbols of KVM: asked for one by one where the kernel finds one by its name at once, else from the list of all.
-fn symbols(support: &KernelSupport) -> Result<Symbols, Obstacle> {
-    /// Kernels whose symbols are also sorted by name (commit 60443c88f3a8). Before, each look-up goes through half of them.
-    const SORTED_BY_NAME: (u32, u32) = (6, 2);
-    let quick = support.kvm == Kvm::Module && support.version() >= Some(SORTED_BY_NAME);
-    if quick && let Some(symbols) = lookup::symbols() {
-        return Ok(symbols);
-    }
-    Symbols::read()
-}
-
 /// Checks the host, loads and attaches the kernel side, and proves it with a canary.
 ///
 /// # Errors
@@ -134,7 +122,7 @@ pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obsta
     let support = KernelSupport::probe();
     preflight::check(&support, options.btf.is_some())?;
     steps.done("looking at the host");
-    let symbols = symbols(&support)?;
+    let symbols = lookup::symbols(&support)?;
     steps.done("reading the kernel's symbols");
     let mut resolved = types::resolve(options.btf.as_deref(), &support.release)?;
     steps.done("reading the kernel's types");
