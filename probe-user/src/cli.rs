@@ -144,6 +144,10 @@ pub struct Watch {
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
 
+    /// Write what is observed into this file as well, which must not exist yet: `replay` tells the same of it
+    #[arg(long, value_name = "FILE", value_parser = value::file)]
+    pub record: Option<PathBuf>,
+
     /// How to observe.
     #[command(flatten)]
     pub observe: Observe,

@@ -12,6 +12,8 @@ pub mod replay;
 pub mod serve;
 pub mod snapshot;
 mod split;
+mod taped;
+mod until;
 pub mod watch;
 
 use anyhow::Result;

@@ -1,7 +1,11 @@
 //! Which cases there are, and which machines each of them runs on: the one list that `lab-case` runs by and `cargo xtask
 //! test` boots by. What a case does is in the files by subject, what a machine is in `machine`.
 
+mod entry;
+
 use lab_protocol::{Boot, Journey, Leg, Scale};
+
+use self::entry::{Entry, Under};
 
 use super::machine::{
     AVIC, HARASSED, HOME, KVM_OF_2019, Kernels, LINUX, LOCKED_DOWN, MACHINES, MIGRATION, Machine, ORDINARY,
@@ -14,113 +18,6 @@ use super::{
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Under {
-    /// Both hook sets, as two cases `NAME/cold` and `NAME/precise`.
-    BothHookSets,
-    /// Does not depend on hooks: one case `NAME`.
-    OneRun,
-}
-
-/// Which runs have a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Runs {
-    /// `test` alone: it has nothing more to try.
-    Test,
-    /// Both: at a reduced count in `test`, whole in `soak`. [`Context::scale`] tells the case which it is.
-    Both,
-    /// `soak` alone: it takes too long for anything else.
-    Soak,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    name: &'static str,
-    under: Under,
-    runs: Runs,
-    /// Kernels of the test; `None` is all of them. A soak has all in any case.
-    tested_on: Option<&'static [Series]>,
-    /// Only where KVM builds its map by these rules; `None` is everywhere.
-    only: Option<MapRules>,
-    /// Only on this kernel; `None` is on all of the machines'.
-    only_on: Option<Series>,
-    machines: &'static [&'static Machine],
-    run: RunCase,
-}
-
-impl Entry {
-    const fn both(name: &'static str, run: RunCase) -> Self {
-        Self {
-            name,
-            under: Under::BothHookSets,
-            runs: Runs::Test,
-            tested_on: None,
-            only: None,
-            only_on: None,
-            machines: &[&ORDINARY],
-            run,
-        }
-    }
-
-    const fn once(name: &'static str, run: RunCase) -> Self {
-        Self {
-            under: Under::OneRun,
-            ..Self::both(name, run)
-        }
-    }
-
-    /// Reduced in `test`, whole in `soak`.
-    const fn more_in_soak(self) -> Self {
-        Self {
-            runs: Runs::Both,
-            ..self
-        }
-    }
-
-    /// In `test` on these kernels alone: on all of them it would take too long.
-    const fn tested_on(self, some: &'static [Series]) -> Self {
-        Self {
-            tested_on: Some(some),
-            ..self
-        }
-    }
-
-    /// Not in `test`.
-    const fn soak_only(self) -> Self {
-        Self {
-            runs: Runs::Soak,
-            ..self
-        }
-    }
-
-    fn is_run_at(&self, scale: Scale, series: Series) -> bool {
-        match scale {
-            Scale::Test => {
-                self.runs != Runs::Soak && self.tested_on.is_none_or(|some| some.contains(&series))
-            }
-            Scale::Soak => self.runs != Runs::Test,
-        }
-    }
-
-    const fn only(self, rules: MapRules) -> Self {
-        Self {
-            only: Some(rules),
-            ..self
-        }
-    }
-
-    const fn only_on(self, series: Series) -> Self {
-        Self {
-            only_on: Some(series),
-            ..self
-        }
-    }
-
-    const fn on(self, machines: &'static [&'static Machine]) -> Self {
-        Self { machines, ..self }
-    }
-}
 
 const TABLE: &[Entry] = &[
     // These share a `watch`.
@@ -158,21 +55,24 @@ const TABLE: &[Entry] = &[
     // These start and end their own.
     Entry::both("older-vm", many::older_vm).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::both("two-vms", many::two_vms),
-    Entry::both("recording", recording::replays).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::both("recording", recording::replays)
+        .tested_on(&[Series::V6_1, Series::V7_3])
+        .on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::once("record", recording::record).only_on(Series::V6_12),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
     Entry::once("deliver", deliver::against_irrs),
     Entry::once("deliver-unobservable", deliver::unobservable),
-    Entry::once("as-kvm", as_kvm::before_migration),
-    Entry::once("as-kvm-2019", keep_disabled::foretold),
+    Entry::once("as-kvm", as_kvm::before_migration).tested_on(&[Series::V6_1, Series::V6_12]),
+    Entry::once("as-kvm-2019", keep_disabled::foretold).tested_on(&[Series::V6_1, Series::V6_12]),
     Entry::once("effects", effects::of_random_states).on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("oracle", oracle::random_states).on(&[&ORDINARY, &KVM_OF_2019]),
-    Entry::once("oracle-finds-a-fault", oracle::finds_a_fault),
+    Entry::once("oracle-finds-a-fault", oracle::finds_a_fault).only_on(Series::V6_12),
     Entry::once("large-288", many::large_288),
     Entry::once("large-1024", many::large_1024).only(MapRules::ConflictDisables),
     Entry::once("boot-288", scale::boot_288).only_on(Series::V5_10),
-    Entry::both("boot-1024", scale::boot_1024).tested_on(&[Series::V6_1, Series::V6_12, Series::V7_3]),
+    Entry::both("boot-1024", scale::boot_1024).tested_on(&[Series::V6_1, Series::V7_3]),
     Entry::once("event-among-many", scale::event_among_many).only_on(Series::V6_12),
     Entry::once("no-vm", quiet::no_vm),
     Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),

@@ -1,6 +1,6 @@
 //! Values of the command line that clap does not know: each parser takes a word and names what would do instead.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -19,6 +19,8 @@ pub(super) enum BadValue {
     TooManyDestinations,
     #[error("not a vector; write for example 48 or 0x30, from 0 to 255")]
     Vector,
+    #[error("the standard output is for findings; name a file")]
+    NotAFile,
 }
 
 /// More than these would only exhaust memory.
@@ -53,6 +55,14 @@ pub(super) fn ring_bytes(text: &str) -> Result<u32, BadValue> {
     bytes
         .filter(|bytes| bytes.is_power_of_two() && (SMALLEST..=LARGEST).contains(bytes))
         .ok_or(BadValue::RingSize)
+}
+
+/// A file that something goes into beside the standard output.
+pub(super) fn file(text: &str) -> Result<PathBuf, BadValue> {
+    match text {
+        "-" => Err(BadValue::NotAFile),
+        path => Ok(PathBuf::from(path)),
+    }
 }
 
 /// A comma-separated list of numbers and ranges.

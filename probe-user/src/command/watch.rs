@@ -1,19 +1,18 @@
 //! `watch`: observes until told to stop, and tells findings on the standard output as they come and go.
 
 use std::{
-    future::pending,
     io::{self, BufWriter},
     time::Duration,
 };
 
 use anyhow::Result;
-use tokio::{
-    select,
-    signal::unix::{Signal, SignalKind},
-    time::{Instant, sleep_until},
-};
+use recording::Flags;
 
-use super::split::give_up_privileges;
+use super::{
+    split::give_up_privileges,
+    taped::{Tape, Taped, Target},
+    until::Until,
+};
 use crate::{
     broker,
     cli::{Watch, WatchFormat},
@@ -25,28 +24,44 @@ use crate::{
     privilege::{Sandbox, confine},
     readiness::Reader,
     sink::{OutputError, Sink, jsonl::JsonLines, terminal::Style, text::Text},
+    tape::Recorder,
 };
 
 /// Runs until a signal, the given duration, or a closed pipe.
 ///
 /// # Errors
-/// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output that fails.
+/// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output or a recording that cannot be written.
 pub fn run(arguments: &Watch) -> Result<Exit> {
     let broker = broker::split(&arguments.observe.options())?;
+    // While it is still whoever was asked that may write there.
+    let target = arguments
+        .record
+        .as_deref()
+        .map(|path| Target::create(Some(path)))
+        .transpose()?;
     give_up_privileges(&broker, None)?;
     // A confined process asks a terminal nothing.
     let style = Style::of_stdout();
     confine(&Sandbox::default())?;
+    let filter = VmFilter::new(arguments.vm.clone());
     let options = LiveOptions {
         settle: arguments.settle,
-        filter: VmFilter::new(arguments.vm.clone()),
+        filter: filter.clone(),
         wait: arguments.wait,
         must_match: !arguments.wait,
         persist: false,
     };
     live::block_on(async {
-        let mut stdout = Stdout::new(arguments.format, style, arguments.duration)?;
-        live::run(broker, options, &mut stdout).await
+        let stdout = Stdout::new(arguments.format, style, arguments.duration)?;
+        let recorder = Recorder::new(arguments.settle, filter, false);
+        let tape = target
+            .map(|target| Tape::begin(target, Flags { anonymised: false }, recorder))
+            .transpose()?;
+        let mut taped = Taped::new(stdout, tape);
+        let lived = live::run(broker, options, &mut taped).await;
+        // What was recorded until then is worth keeping, whatever ended it.
+        let ended = taped.end(lived.is_ok());
+        lived.and(ended)
     })?;
     Ok(Exit::Done)
 }
@@ -54,11 +69,7 @@ pub fn run(arguments: &Watch) -> Result<Exit> {
 /// The standard output and whoever reads it.
 struct Stdout {
     sink: Box<dyn Sink>,
-    reader: Reader,
-    hang_up: Signal,
-    duration: Option<Duration>,
-    /// Set as the observation begins, or the wait for kvm.
-    deadline: Option<Instant>,
+    until: Until,
 }
 
 impl Stdout {
@@ -69,19 +80,8 @@ impl Stdout {
                 WatchFormat::Text => Box::new(Text::new(out, style)),
                 WatchFormat::Jsonl => Box::new(JsonLines::new(out)),
             },
-            reader: Reader::of_stdout(),
-            hang_up: live::catch(SignalKind::hangup())?,
-            duration,
-            deadline: None,
+            until: Until::new(Some(Reader::of_stdout()), duration)?,
         })
-    }
-
-    fn start_clock(&mut self) {
-        if self.deadline.is_none() {
-            self.deadline = self
-                .duration
-                .and_then(|duration| Instant::now().checked_add(duration));
-        }
     }
 }
 
@@ -106,28 +106,17 @@ impl Station for Stdout {
     }
 
     async fn call(&mut self) -> Enough {
-        let deadline = self.deadline;
-        let expired = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
-        select! {
-            () = self.reader.left() => {}
-            _ = self.hang_up.recv() => {}
-            () = expired => {}
-        }
+        self.until.over().await;
         Enough
     }
 
     fn began(&mut self, _: &Scene<'_>) -> Result<()> {
-        self.start_clock();
+        self.until.start_clock();
         Ok(())
     }
 
     fn interrupted(&mut self, _: &Scene<'_>) {
-        self.start_clock();
+        self.until.start_clock();
     }
 
     fn take(&mut self, _: Enough, _: &Scene<'_>) -> Result<Flow> {
