@@ -13,9 +13,10 @@ use lab_protocol::Scale;
 use self::account::Account;
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{Finding, Rule, Severity, Status, StatusKind};
+use crate::host::Series;
 use crate::linux_guest::talk::{Request, State};
 use crate::linux_guest::{CPUS, LinuxGuest, Routing};
-use crate::tool::{PATIENCE, ToolError, Watch};
+use crate::tool::{PATIENCE, Watch};
 
 /// Four settle times: what is to be raised has been raised.
 const SETTLED: Duration = Duration::from_millis(800);
@@ -173,7 +174,7 @@ impl Story<'_> {
             watch.worst() <= Some(Severity::Notice),
             &format!("nothing above notice is raised up to {step}"),
         )?;
-        Ok(lost_nothing(watch, step)?)
+        lost_nothing(watch, step)
     }
 }
 
@@ -187,12 +188,31 @@ fn timer_interrupts(state: &State) -> u64 {
     state.cpus.iter().map(|cpu| cpu.timer_interrupts).sum()
 }
 
+/// Records that a kernel may make ldrscope miss that preempts itself.
+const MISSED_AT_MOST: u64 = 10;
+
 /// That no record was lost, and that every VM that turned uncertain is certain again.
-fn lost_nothing(watch: &Watch, step: &str) -> Result<(), ToolError> {
+///
+/// With the lazy preemption of 6.13 and later, kernels preempt themselves that did not before. An fentry program that a tick interrupts
+/// then misses what another task comes to its function with meanwhile, which the kernel counts (`__bpf_prog_enter_recur`). Under
+/// emulation, where a program's first run takes as long as a tick, a guest's INITs meet that; ldrscope must say so and read
+/// all again.
+fn lost_nothing(watch: &Watch, step: &str) -> CaseResult {
+    const PREEMPTS_ITSELF: Series = Series { major: 6, minor: 13 };
+    let kernel = Series::running().map_err(|error| CaseError::Unmet(error.to_string()))?;
+    let allowed = if kernel >= PREEMPTS_ITSELF {
+        MISSED_AT_MOST
+    } else {
+        0
+    };
     let statuses = || watch.statuses().iter();
+    let lost: u64 = statuses()
+        .filter(|status| status.status == StatusKind::Lost)
+        .map(|status| status.records.unwrap_or(u64::MAX))
+        .fold(0, u64::saturating_add);
     watch.require(
-        statuses().all(|status| status.status != StatusKind::Lost),
-        &format!("no record is lost up to {step}"),
+        lost <= allowed,
+        &format!("no more than {allowed} records are lost up to {step}"),
     )?;
     let uncertain = |vm: &Status| {
         let last = statuses().rfind(|status| {
@@ -200,8 +220,8 @@ fn lost_nothing(watch: &Watch, step: &str) -> Result<(), ToolError> {
         });
         last.is_some_and(|status| status.status == StatusKind::Uncertain)
     };
-    watch.require(
+    Ok(watch.require(
         !statuses().any(uncertain),
         &format!("every VM is certain again after {step}"),
-    )
+    )?)
 }

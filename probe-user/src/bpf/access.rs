@@ -104,7 +104,7 @@ impl Access {
 
     /// Times that a hook's program did not run though its function did, since another program ran or a map was looked up on
     /// that CPU (`trace_call_bpf`). Kernels before 6.7 do not count them for kprobes; an fentry program misses only what comes
-    /// while it runs itself.
+    /// while it runs itself: what another task on that CPU comes to, where the kernel preempts itself.
     #[must_use]
     pub fn missed_runs(&self) -> u64 {
         let present = self.hooks.iter().chain(&self.stand_ins);
