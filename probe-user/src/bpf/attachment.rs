@@ -183,6 +183,12 @@ impl Attachment {
         Ok(())
     }
 
+    /// Whether the fast programs are in.
+    #[must_use]
+    pub const fn is_fast(&self) -> bool {
+        self.fentries.is_some()
+    }
+
     /// The kprobes again, so that the kvm module can be unloaded.
     ///
     /// # Errors

@@ -41,6 +41,8 @@ pub struct Handover {
     pub facts: HostFacts,
     /// How this kernel keeps what the copies hold.
     pub encoding: Encoding,
+    /// The fast programs are in; the next answer brings them.
+    pub fast: bool,
 }
 
 impl Broker {
@@ -122,6 +124,7 @@ impl Broker {
                         access: Access::over(handles)?,
                         facts: opened.facts(),
                         encoding: opened.encoding(),
+                        fast: opened.fast,
                     })));
                 }
                 Ok(Some((Answer::Exchanged { programs }, descriptors))) => {

@@ -63,6 +63,7 @@ pub(super) fn serve(socket: &OwnedFd, child: libc::pid_t, options: &ObserverOpti
 /// Returns when the child has closed its end.
 fn answer_all(socket: &OwnedFd, options: &ObserverOptions) {
     let mut attachment: Option<Attachment> = None;
+    let mut purpose = Purpose::Watch;
     loop {
         if let Some(attachment) = attachment.as_mut().filter(|attachment| attachment.logs()) {
             while !readable_within(socket, LOG_POLL) {
@@ -73,7 +74,11 @@ fn answer_all(socket: &OwnedFd, options: &ObserverOptions) {
             Ok(Some((Request::Open, _))) => {
                 // Of the old one nothing may be left when the new one counts its programs.
                 drop(attachment.take());
-                attachment = open(socket, options);
+                attachment = open(socket, options, purpose);
+                if let (Some(attachment), Purpose::Watch) = (&attachment, purpose) {
+                    let fast = attachment.is_fast();
+                    purpose = Purpose::WatchAgain { fast };
+                }
             }
             Ok(Some((Request::Close, _))) => drop(attachment.take()),
             Ok(Some((Request::Quicken, _))) => exchange(socket, attachment.as_mut(), true),
@@ -88,14 +93,18 @@ fn answer_all(socket: &OwnedFd, options: &ObserverOptions) {
     }
 }
 
-fn open(socket: &OwnedFd, options: &ObserverOptions) -> Option<Attachment> {
-    let opened = opening::open(options, Purpose::Watch).and_then(|opened| {
+fn open(socket: &OwnedFd, options: &ObserverOptions, purpose: Purpose) -> Option<Attachment> {
+    let opened = opening::open(options, purpose).and_then(|opened| {
         let handles = opened.attachment.handles()?;
         // Mapped here for the canary's sake alone: from now on the ring has one reader, the child.
         drop(opened.access);
-        let answer = Answer::Opened(Opened::of(&opened.facts, &opened.encoding, &handles));
+        let fast = opened.attachment.is_fast();
+        let answer = Answer::Opened(Opened::of(&opened.facts, &opened.encoding, &handles, fast));
         send(socket, &answer, &handles.in_order())
             .map_err(|source| Obstacle::internal("handing the kernel side over", source))?;
+        if fast {
+            hand_over_fast(socket, &opened.attachment);
+        }
         Ok(opened.attachment)
     });
     match opened {
@@ -108,7 +117,7 @@ fn open(socket: &OwnedFd, options: &ObserverOptions) -> Option<Attachment> {
     }
 }
 
-/// Puts the fast programs in or takes them out, and hands over those that stand in now.
+/// Puts the fast programs in or takes them out.
 fn exchange(socket: &OwnedFd, attachment: Option<&mut Attachment>, fast: bool) {
     let Some(attachment) = attachment else { return };
     if fast {
@@ -118,6 +127,11 @@ fn exchange(socket: &OwnedFd, attachment: Option<&mut Attachment>, fast: bool) {
     } else if let Err(obstacle) = attachment.slacken() {
         log::error!("{obstacle}");
     }
+    hand_over_fast(socket, attachment);
+}
+
+/// Hands over the programs that stand in now.
+fn hand_over_fast(socket: &OwnedFd, attachment: &Attachment) {
     let programs = attachment.fast_programs().unwrap_or_else(|obstacle| {
         log::warn!("{obstacle}");
         Vec::new()

@@ -28,7 +28,8 @@ pub(super) enum Request {
     Slacken,
 }
 
-/// From the broker, one for each request but [`Request::Close`].
+/// From the broker, one for each request but [`Request::Close`]; where the fast programs are in as it opens, both of the first
+/// and the last.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// It is open; its descriptors come with this.
@@ -89,12 +90,14 @@ pub(super) struct Opened {
     map_mode_is_enum: bool,
     inhibits: Vec<(u32, String)>,
     tells_owner: bool,
+    /// The fast programs are in. They come in an answer of their own.
+    pub(super) fast: bool,
     /// Names of the hooks' programs, in the order of their descriptors.
     programs: Vec<String>,
 }
 
 impl Opened {
-    pub(super) fn of(facts: &HostFacts, encoding: &Encoding, handles: &Handles) -> Self {
+    pub(super) fn of(facts: &HostFacts, encoding: &Encoding, handles: &Handles, fast: bool) -> Self {
         Self {
             kernel: facts.kernel.clone(),
             kvm_vendor: facts.kvm_vendor.clone(),
@@ -109,6 +112,7 @@ impl Opened {
             map_mode_is_enum: encoding.map_mode == MapModeKind::Enum,
             inhibits: encoding.inhibits.entries(),
             tells_owner: encoding.tells_owner,
+            fast,
             programs: handles.hooks.iter().map(|(name, _)| (*name).to_owned()).collect(),
         }
     }

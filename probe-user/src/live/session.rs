@@ -51,7 +51,7 @@ pub(super) struct Session {
     /// The hooks are deaf to any other.
     instance: KvmInstance,
     module_look: Interval,
-    /// The fast programs are in their places, or asked for. They are when a session begins: they have just been proven.
+    /// The fast programs are in their places, or asked for.
     fast: bool,
     /// Since when there is no VM.
     empty_since: Option<BootTime>,
@@ -68,6 +68,7 @@ impl Session {
             access,
             facts,
             encoding,
+            fast,
         } = handover;
         let observer = Observer::over(access, facts, encoding);
         let settle = u64::try_from(options.settle.as_nanos()).unwrap_or(u64::MAX);
@@ -90,7 +91,7 @@ impl Session {
             reports: Vec::new(),
             instance,
             module_look,
-            fast: true,
+            fast,
             // Where no VM is at the start they give way at once.
             empty_since: Some(BootTime(0)),
         })

@@ -70,6 +70,11 @@ pub enum Purpose {
     Look,
     /// To stay: what guests pay for being watched counts.
     Watch,
+    /// To stay, once more: a kvm that has just been loaded has no VM yet.
+    WatchAgain {
+        /// The fast programs were proven the first time.
+        fast: bool,
+    },
 }
 
 /// What the observer found out about the host.
@@ -148,15 +153,17 @@ pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obsta
         resolved.encoding.map_mode.possible_rules().to_vec()
     };
     steps.done("proving it with a test VM");
-    if purpose == Purpose::Watch {
-        quicken(
+    match purpose {
+        Purpose::Look | Purpose::WatchAgain { fast: true } => {}
+        Purpose::WatchAgain { fast: false } => attachment.slacken_for_good()?,
+        Purpose::Watch => quicken(
             &mut attachment,
             &mut access,
             &resolved,
             options,
             precise,
             &mut early,
-        )?;
+        )?,
     }
     steps.done("putting the fast programs in");
     if possible_rules.is_empty() {
