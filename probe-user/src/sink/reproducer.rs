@@ -33,7 +33,7 @@ const INCLUDES: &str = "\
 ";
 
 const USE: &str = "\
- * Build and run it as whoever may open /dev/kvm, on any kernel:
+\x20* Build and run it as whoever may open /dev/kvm, on any kernel:
  *
  *   cc -Wall -Wextra -o reproduce reproduce.c && ./reproduce
  *
