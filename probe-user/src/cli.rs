@@ -5,6 +5,7 @@ mod diff;
 mod explain;
 mod print;
 mod recording;
+mod reproduce;
 mod serve;
 mod shared;
 mod value;
@@ -19,6 +20,7 @@ pub use diff::{Diff, DiffFormat};
 pub use explain::{Explain, ExplainFormat};
 pub use print::{Print, What};
 pub use recording::{Place, Record, Replay, Speed};
+pub use reproduce::Reproduce;
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
 pub use value::Destinations;
@@ -47,6 +49,7 @@ Examples:
   sudo ldrscope record -o web.ldrrec         the same into a file, to be looked at elsewhere
   ldrscope replay web.ldrrec                 what `watch` would have said
   ldrscope diff before.json after.json       what changed between two snapshots
+  ldrscope reproduce --from before.json      a program for the mailing list: the same state in a fresh VM
   ldrscope explain ldr-collision             what such a finding means, and what to do
   sudo ldrscope doctor                       what this host allows, and what to do about the rest
 
@@ -105,7 +108,9 @@ pub enum Command {
     Record(Record),
     /// Tell what `watch` would have told of a recording; needs no privileges
     Replay(Replay),
-    /// Watch for good, as a daemon: journal, event log, metrics for Prometheus, snapshots
+    /// Print a program in C that puts a fresh VM into the state of a snapshot or recording, and sends the interrupt
+    Reproduce(Reproduce),
+    /// Watch for good, as a daemon: journal, event log, metrics for Prometheus, snapshots, recordings
     Serve(Box<Serve>),
     /// Print one line for a monitoring system, and exit 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN)
     Check(Check),

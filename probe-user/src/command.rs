@@ -9,6 +9,7 @@ mod look;
 pub mod print;
 pub mod record;
 pub mod replay;
+pub mod reproduce;
 pub mod serve;
 pub mod snapshot;
 mod split;
@@ -31,6 +32,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Deliver(deliver) => deliver::run(deliver),
         Command::Record(record) => record::run(record),
         Command::Replay(replay) => replay::run(replay),
+        Command::Reproduce(reproduce) => reproduce::run(reproduce),
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(check),
         Command::Diff(diff) => diff::run(diff),

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod endpoint;
 pub mod event_log;
+pub mod evidence;
 pub mod exposition;
 pub mod journal;
 pub mod limiter;
@@ -15,6 +16,6 @@ mod namespace;
 pub mod notify;
 pub mod opening;
 pub mod outlets;
-pub mod snapshots;
+pub mod shelf;
 pub mod station;
 pub mod textfile;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use log::Level;
 
 use crate::{
-    command::{deliver::Untold, diff::BothFromStdin, print::NoSuchPage},
+    command::{deliver::Untold, diff::BothFromStdin, print::NoSuchPage, reproduce::AtOfSnapshot},
     daemon::{config::ConfigError, opening::OpenError},
     escape::escape_line,
     exit::Exit,
@@ -14,6 +14,7 @@ use crate::{
     logging,
     message::read::BadSnapshot,
     privilege::PrivilegeError,
+    reproduce::Irreproducible,
     sink::OutputError,
     tape::TapeError,
 };
@@ -87,6 +88,17 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
         }
         if cause.is::<BothFromStdin>() {
             return ("usage", "put one of them in a file", Exit::Usage);
+        }
+        if cause.is::<AtOfSnapshot>() {
+            return ("usage", "leave `--at` out", Exit::Usage);
+        }
+        if let Some(error) = cause.downcast_ref::<Irreproducible>() {
+            let exit = if error.is_usage() {
+                Exit::Usage
+            } else {
+                Exit::CouldNotLook
+            };
+            return ("not-reproducible", error.remedy(), exit);
         }
         if cause.is::<NoSuchPage>() {
             return ("no-such-page", "`ldrscope print verbs` lists them", Exit::Usage);

@@ -25,6 +25,7 @@ pub mod message;
 pub mod observer;
 pub mod privilege;
 mod readiness;
+pub mod reproduce;
 pub mod sink;
 pub mod steps;
 pub mod tape;

@@ -1,7 +1,8 @@
 //! Everything that is printed: the only place that formats or serializes.
 //!
 //! Live output goes through [`Sink`] ([`text`], [`jsonl`]); a snapshot is written whole
-//! ([`snapshot_table`], [`snapshot_json`], [`snapshot_html`]), deliveries likewise ([`deliver_table`], [`deliver_json`]). Text for people lives in [`phrase`]; the documents themselves are [`crate::message`].
+//! ([`snapshot_table`], [`snapshot_json`], [`snapshot_html`]), deliveries likewise ([`deliver_table`], [`deliver_json`]); a
+//! program that makes it again is [`reproducer`]'s. Text for people lives in [`phrase`]; the documents themselves are [`crate::message`].
 //! Whatever a guest or an operator named passes [`escape`].
 
 pub mod check_line;
@@ -17,6 +18,7 @@ pub mod json;
 pub mod jsonl;
 pub mod phrase;
 mod registers;
+pub mod reproducer;
 pub mod snapshot_html;
 pub mod snapshot_json;
 pub mod snapshot_table;

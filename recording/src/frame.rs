@@ -15,7 +15,7 @@ pub const FRAME_HEADER_LEN: usize = 24;
 pub const MAX_CONTENT: usize = 1 << 20;
 
 /// What a recording begins with: not text, and damaged by whatever takes it for text.
-pub(crate) const MAGIC: [u8; 8] = *b"\x89LDR\r\n\x1a\n";
+pub const MAGIC: [u8; 8] = *b"\x89LDR\r\n\x1a\n";
 
 /// Bit 0 of the flags: names, ids and comms are pseudonyms.
 pub(crate) const ANONYMISED: u16 = 1;

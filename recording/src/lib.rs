@@ -21,7 +21,7 @@ mod writer;
 pub use self::{
     encode::Packer,
     entry::{Belongs, Entry, Host, Identity, Namer},
-    frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, MAX_CONTENT, TooLong, VERSION, pack as pack_frame},
+    frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, MAGIC, MAX_CONTENT, TooLong, VERSION, pack as pack_frame},
     pseudonyms::Pseudonyms,
     reader::{Ending, Error, Place, Reader},
     writer::{Flags, Writer, end_frame, file_header},

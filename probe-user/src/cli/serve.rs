@@ -17,7 +17,7 @@ use super::{EXIT_CODES, Hooks, value as shared};
 const SIGNALS: &str = "\
 Signals:
   SIGHUP            opens the event log anew, as after a rotation
-  SIGUSR1           writes a snapshot
+  SIGUSR1           writes a snapshot, and what the flight recorder holds
   SIGTERM, SIGINT   end it in order
 
 The file has the same names without the dashes: `event-log = \"/var/log/ldrscope/events.jsonl\"`, `vcpu-metrics = true`.
@@ -81,6 +81,27 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     #[serde(deserialize_with = "from_file::size")]
     pub snapshot_max_size: Option<u64>,
+
+    /// Keep the last of what is observed in memory, and write it into this directory as a recording for `replay`, as a
+    /// finding turns critical and on SIGUSR1; `none` for no such flight recorder
+    /// [default: $STATE_DIRECTORY/recordings if systemd set that, else none]
+    #[arg(long, value_name = "DIR|none")]
+    pub recording_dir: Option<PathBuf>,
+
+    /// Keep this many recordings; the oldest go first [default: 20]
+    #[arg(long, value_name = "COUNT", value_parser = value::count)]
+    #[serde(deserialize_with = "from_file::count")]
+    pub recording_keep: Option<u32>,
+
+    /// Keep recordings of this size together; the oldest go first [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    #[serde(deserialize_with = "from_file::size")]
+    pub recording_max_size: Option<u64>,
+
+    /// How much of what was observed is held in memory, packed; some 2 KiB a VM come on top [default: 2MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    #[serde(deserialize_with = "from_file::size")]
+    pub recording_memory: Option<u64>,
 
     /// Serve metrics of each vCPU, too: two series a vCPU
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]

@@ -15,6 +15,8 @@ pub(super) enum BadValue {
         "not a list of destinations; write for example 3, 0x10-0x1f or 1,2,0x40, each of at most 32 bits"
     )]
     Destination,
+    #[error("not a destination; write for example 3 or 0x10, of at most 32 bits")]
+    OneDestination,
     #[error("more than {MAX_DESTINATIONS} destinations; ask for a smaller range")]
     TooManyDestinations,
     #[error("not a vector; write for example 48 or 0x30, from 0 to 255")]
@@ -82,6 +84,11 @@ pub(super) fn destinations(text: &str) -> Result<Destinations, BadValue> {
         all.extend(first..=last);
     }
     Ok(Destinations(all.into_iter().collect()))
+}
+
+/// One destination.
+pub(super) fn destination(text: &str) -> Result<u32, BadValue> {
+    number(text).ok_or(BadValue::OneDestination)
 }
 
 /// A decimal number, or a hexadecimal one behind `0x`.

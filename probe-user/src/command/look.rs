@@ -2,7 +2,7 @@
 //! caught in the middle of a change is read again. Or one at a recording of it, see [`recorded`]. What is made of it is
 //! left to the verb.
 
-mod recorded;
+pub(super) mod recorded;
 
 use std::{thread, time::Duration};
 

@@ -49,6 +49,14 @@ pub struct Settings {
     pub snapshot_keep: u32,
     /// How many bytes of them are kept.
     pub snapshot_max_size: u64,
+    /// Where the flight recorder's recordings are written to; `None` for no flight recorder.
+    pub recording_dir: Option<PathBuf>,
+    /// How many are kept.
+    pub recording_keep: u32,
+    /// How many bytes of them are kept.
+    pub recording_max_size: u64,
+    /// How many bytes of what was observed are held in memory for them, packed.
+    pub recording_memory: u64,
     /// Whether there are metrics of each vCPU.
     pub vcpu_metrics: bool,
     /// How many connections are served at once.
@@ -118,6 +126,7 @@ impl Settings {
             ("textfile", self.textfile.as_deref().map(judge::parent)),
             ("event-log", self.event_log.as_deref().map(judge::parent)),
             ("snapshot-dir", self.snapshot_dir.as_deref()),
+            ("recording-dir", self.recording_dir.as_deref()),
         ]
         .into_iter()
         .filter_map(|(key, directory)| directory.map(|directory| (key, directory)))
@@ -144,6 +153,10 @@ fn merged(flags: &Options, source: &Source, surroundings: &Surroundings) -> Sett
         snapshot_dir,
         snapshot_keep,
         snapshot_max_size,
+        recording_dir,
+        recording_keep,
+        recording_max_size,
+        recording_memory,
         vcpu_metrics,
         program_stats,
         max_connections,
@@ -158,12 +171,12 @@ fn merged(flags: &Options, source: &Source, surroundings: &Surroundings) -> Sett
         ring_size,
         bpf_log,
     );
-    let snapshot_dir = options.snapshot_dir.or_else(|| {
-        surroundings
-            .state_directory
-            .as_ref()
-            .map(|state| state.join("snapshots"))
-    });
+    let directory = |wanted: Option<PathBuf>, below_state: &str| {
+        let state = surroundings.state_directory.as_ref();
+        wanted
+            .or_else(|| state.map(|state| state.join(below_state)))
+            .filter(|directory| directory != Path::new("none"))
+    };
     Settings {
         file: source.path.clone(),
         listen: match options.listen {
@@ -175,9 +188,13 @@ fn merged(flags: &Options, source: &Source, surroundings: &Surroundings) -> Sett
         textfile_interval: options.textfile_interval.unwrap_or(Duration::from_secs(15)),
         event_log: options.event_log,
         journal: options.journal.unwrap_or(JournalMode::Auto),
-        snapshot_dir: snapshot_dir.filter(|directory| directory != Path::new("none")),
+        snapshot_dir: directory(options.snapshot_dir, "snapshots"),
         snapshot_keep: options.snapshot_keep.unwrap_or(20),
         snapshot_max_size: options.snapshot_max_size.unwrap_or(64 << 20),
+        recording_dir: directory(options.recording_dir, "recordings"),
+        recording_keep: options.recording_keep.unwrap_or(20),
+        recording_max_size: options.recording_max_size.unwrap_or(64 << 20),
+        recording_memory: options.recording_memory.unwrap_or(2 << 20),
         vcpu_metrics: options.vcpu_metrics.unwrap_or(false),
         max_connections: options.max_connections.unwrap_or(64),
         settle: options.settle.unwrap_or(Duration::from_millis(200)),

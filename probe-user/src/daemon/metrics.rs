@@ -58,6 +58,10 @@ pub struct OutputCounters {
     pub errors: BTreeMap<&'static str, u64>,
     /// Snapshots written, by what asked for them.
     pub snapshots: BTreeMap<&'static str, u64>,
+    /// Recordings of the flight recorder written, by what asked for them.
+    pub recordings: BTreeMap<&'static str, u64>,
+    /// Bytes that the flight recorder holds, where there is one.
+    pub recording_bytes: Option<usize>,
 }
 
 /// What became of those who asked over HTTP.

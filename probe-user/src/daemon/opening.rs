@@ -6,14 +6,15 @@ use super::{
     config::Settings,
     endpoint::Endpoint,
     event_log::{EventLog, EventLogError},
+    evidence::Evidence,
     journal::{self, Journal},
     limiter::Limiter,
     notify::{Environment, Notifier},
     outlets::Outlets,
-    snapshots::Snapshots,
+    shelf::{Kind, Shelf},
     textfile::{Textfile, TextfileError},
 };
-use crate::{cli::JournalMode, clock, privilege::Sandbox};
+use crate::{cli::JournalMode, clock, identity::filter::VmFilter, privilege::Sandbox, tape::FlightRecorder};
 
 /// The variable by which systemd names the socket that it listens on.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -94,16 +95,34 @@ pub fn outlets(settings: &Settings) -> Result<Outlets, OpenError> {
     let journal = wanted.then(|| Journal::new(socket)).transpose();
     let now = clock::now();
     let event_log = settings.event_log.as_deref();
-    let snapshots = settings.snapshot_dir.clone().map(|directory| {
-        let keep = usize::try_from(settings.snapshot_keep).unwrap_or(usize::MAX);
-        Snapshots::new(directory, keep, settings.snapshot_max_size)
-    });
     Ok(Outlets::new(
         Limiter::new(settings.rate_limit),
         journal.map_err(OpenError::Journal)?,
         event_log.map(|path| EventLog::open(path, now)).transpose()?,
-        snapshots,
+        evidence(settings),
     ))
+}
+
+/// What is kept as something turns critical. Its directories are not touched before that.
+fn evidence(settings: &Settings) -> Evidence {
+    let shelf = |kind, directory: &PathBuf, keep, bytes| {
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        Shelf::new(kind, directory.clone(), keep, bytes)
+    };
+    let snapshots = settings.snapshot_dir.as_ref().map(|directory| {
+        let (keep, bytes) = (settings.snapshot_keep, settings.snapshot_max_size);
+        shelf(Kind::Snapshot, directory, keep, bytes)
+    });
+    let flight = settings.recording_dir.as_ref().map(|directory| {
+        let (keep, bytes) = (settings.recording_keep, settings.recording_max_size);
+        let memory = usize::try_from(settings.recording_memory).unwrap_or(usize::MAX);
+        let filter = VmFilter::new(settings.vm.clone());
+        (
+            FlightRecorder::new(settings.settle, filter, memory),
+            shelf(Kind::Recording, directory, keep, bytes),
+        )
+    });
+    Evidence::new(snapshots, flight)
 }
 
 /// The textfile.

@@ -1,20 +1,17 @@
-//! Where events and snapshots go: the journal, the event log, the directory of snapshots, each where it is wanted, behind one
-//! limit of what is told of each VM.
+//! Where events go, and what is kept beside them: the journal, the event log, each where it is wanted, behind one limit of what
+//! is told of each VM; and the evidence, which has no limit but its own.
 
-use std::{collections::BTreeSet, path::Path, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use probe_apic::{
-    finding::{FindingKey, Severity},
-    id::{BootTime, VmId},
-    tracker::ChangeKind,
-};
+use probe_apic::id::BootTime;
 
 use super::{
     event_log::EventLog,
+    evidence::{Evidence, Failure},
     journal::Journal,
     limiter::Limiter,
     metrics::OutputCounters,
-    snapshots::{Reason, Snapshots},
+    shelf::Reason,
 };
 use crate::{
     clock::{self, WallClock},
@@ -26,22 +23,13 @@ use crate::{
 const LAST_ATTEMPTS: u32 = 10;
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two snapshots that nobody asked for, in nanoseconds.
-const SNAPSHOT_PAUSE: u64 = 10_000_000_000;
-
-/// Where events and snapshots go.
+/// Where events go, and what is kept.
 #[derive(Debug)]
 pub struct Outlets {
     limiter: Limiter,
     journal: Option<Journal>,
     event_log: Option<EventLog>,
-    snapshots: Option<Snapshots>,
-    /// The findings that are critical now.
-    critical: BTreeSet<(VmId, FindingKey)>,
-    /// When a snapshot is to be written of what turned critical.
-    snapshot_at: Option<BootTime>,
-    /// No sooner than this.
-    next_snapshot: BootTime,
+    evidence: Evidence,
     counters: OutputCounters,
 }
 
@@ -52,33 +40,23 @@ impl Outlets {
         limiter: Limiter,
         journal: Option<Journal>,
         event_log: Option<EventLog>,
-        snapshots: Option<Snapshots>,
+        evidence: Evidence,
     ) -> Self {
         let mut outlets = Self {
             limiter,
             journal,
             event_log,
-            snapshots,
-            critical: BTreeSet::new(),
-            snapshot_at: None,
-            next_snapshot: BootTime(0),
+            evidence,
             counters: OutputCounters::default(),
         };
         // Series that are there before the first failure: an increase from nothing is none to Prometheus.
-        for (wanted, output) in [
-            (outlets.journal.is_some(), JOURNAL),
-            (outlets.event_log.is_some(), EVENT_LOG),
-            (outlets.snapshots.is_some(), SNAPSHOTS),
-        ] {
-            if wanted {
-                outlets.counters.errors.insert(output, 0);
-            }
-        }
-        if outlets.snapshots.is_some() {
-            for reason in [Reason::Signal, Reason::Critical] {
-                outlets.counters.snapshots.insert(reason.name(), 0);
-            }
-        }
+        let journal = outlets.journal.is_some().then_some(JOURNAL);
+        let event_log = outlets.event_log.is_some().then_some(EVENT_LOG);
+        let outputs = journal
+            .into_iter()
+            .chain(event_log)
+            .chain(outlets.evidence.outputs());
+        outlets.counters.errors = outputs.map(|output| (output, 0)).collect();
         outlets
     }
 
@@ -86,7 +64,7 @@ impl Outlets {
     pub fn tell(&mut self, outputs: Vec<Output>, scene: &Scene<'_>) {
         let now = clock::now();
         for output in outputs {
-            self.watch_for_critical(&output, now);
+            self.evidence.watch(&output, now);
             self.limiter.push(output);
         }
         self.pass_on(now);
@@ -103,11 +81,8 @@ impl Outlets {
         if let Some(event_log) = &mut self.event_log {
             event_log.tick(wall, now);
         }
-        if self.snapshot_at.is_some_and(|at| at <= now) {
-            self.snapshot_at = None;
-            self.next_snapshot = now.plus(SNAPSHOT_PAUSE);
-            self.write_snapshot(Reason::Critical, scene);
-        }
+        let failures = self.evidence.tick(scene, now);
+        self.not_kept(failures);
     }
 
     /// When to call [`Self::tick`] next.
@@ -117,7 +92,7 @@ impl Outlets {
             self.limiter.next_due(),
             self.journal.as_ref().and_then(Journal::next_due),
             self.event_log.as_ref().and_then(EventLog::next_due),
-            self.snapshot_at,
+            self.evidence.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -136,22 +111,15 @@ impl Outlets {
         }
     }
 
-    /// Writes the host as it is now.
-    pub fn write_snapshot(&mut self, reason: Reason, scene: &Scene<'_>) {
-        let Some(snapshots) = &self.snapshots else {
-            if reason == Reason::Signal {
-                log::warn!("SIGUSR1: there is no directory for snapshots; name one with `snapshot-dir`");
-            }
-            return;
-        };
-        let Some(engine) = scene.engine else {
-            log::warn!("no snapshot was written: nothing is observed at the moment");
-            return;
-        };
-        match snapshots.write(&engine.view(clock::now()), WallClock::read(), reason) {
-            Ok(path) => self.wrote_snapshot(reason, &path),
-            Err(error) => self.failed(SNAPSHOTS, &error),
-        }
+    /// Keeps a snapshot and a recording of the host, as far as they are wanted.
+    pub fn keep(&mut self, reason: Reason, scene: &Scene<'_>) {
+        let failures = self.evidence.keep(reason, scene);
+        self.not_kept(failures);
+    }
+
+    /// Who takes down what the engine is given.
+    pub const fn witness(&mut self) -> &mut Evidence {
+        &mut self.evidence
     }
 
     /// The VMs are gone, and what is observed next numbers its own anew: says all that is left to say of them.
@@ -159,8 +127,7 @@ impl Outlets {
         let now = clock::now();
         let last = self.limiter.finish(now);
         self.emit(last, now);
-        self.critical.clear();
-        self.snapshot_at = None;
+        self.evidence.forget_vms();
     }
 
     /// Says all that is left to say; what nobody takes is lost and counted.
@@ -195,6 +162,9 @@ impl Outlets {
     pub fn counters(&self) -> OutputCounters {
         let mut counters = self.counters.clone();
         counters.suppressed_lines = self.limiter.suppressed();
+        counters.snapshots.clone_from(self.evidence.snapshots());
+        counters.recordings.clone_from(self.evidence.recordings());
+        counters.recording_bytes = self.evidence.held();
         let losses = [
             (JOURNAL, self.journal.as_ref().map(Journal::losses)),
             (EVENT_LOG, self.event_log.as_ref().map(EventLog::losses)),
@@ -227,26 +197,13 @@ impl Outlets {
         }
     }
 
-    /// Has a snapshot written of what turns critical.
-    fn watch_for_critical(&mut self, output: &Output, now: BootTime) {
-        let Output::Event(event) = output else { return };
-        let change = &event.change;
-        let key = (change.vm, change.finding.key);
-        let critical = change.kind != ChangeKind::Cleared && change.finding.severity == Severity::Critical;
-        if !critical {
-            self.critical.remove(&key);
-        } else if self.critical.insert(key) && self.snapshots.is_some() {
-            self.snapshot_at.get_or_insert(self.next_snapshot.max(now));
+    fn not_kept(&mut self, failures: Vec<Failure>) {
+        for (output, error) in failures {
+            self.failed(output, &error);
         }
-    }
-
-    fn wrote_snapshot(&mut self, reason: Reason, path: &Path) {
-        *self.counters.snapshots.entry(reason.name()).or_default() += 1;
-        log::info!("snapshot written: {}", path.display());
     }
 }
 
 /// Names of the outputs in the metrics.
 const JOURNAL: &str = "journal";
 const EVENT_LOG: &str = "event-log";
-const SNAPSHOTS: &str = "snapshots";

@@ -4,7 +4,7 @@
 //! It wires the outputs together and owns nothing but that; none of them can stop the loop.
 
 use anyhow::Result;
-use probe_apic::id::BootTime;
+use probe_apic::id::{BootTime, VmId};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind},
@@ -15,12 +15,14 @@ use super::{
     exposition::Exposition,
     notify::Notifier,
     outlets::Outlets,
-    snapshots::Reason,
+    shelf::Reason,
 };
 use crate::{
     clock,
     engine::output::Output,
+    identity::VmIdentity,
     live::{self, Flow, Scene, Station, Witness},
+    observer::{HostFacts, Report},
 };
 
 /// The daemon.
@@ -31,8 +33,8 @@ pub struct Daemon {
     scrapes: Scrapes,
     /// SIGHUP: open the event log anew.
     hang_up: Signal,
-    /// SIGUSR1: write a snapshot.
-    snapshot: Signal,
+    /// SIGUSR1: keep what there is of the host.
+    keep: Signal,
     /// systemd was told that the daemon is up.
     ready: bool,
 }
@@ -43,7 +45,7 @@ pub enum Call {
     /// SIGHUP.
     Reopen,
     /// SIGUSR1.
-    Snapshot,
+    Keep,
     /// Somebody wants the metrics.
     Scrape(ScrapeRequest),
     /// An output has something due.
@@ -67,7 +69,7 @@ impl Daemon {
             notifier,
             scrapes,
             hang_up: live::catch(SignalKind::hangup())?,
-            snapshot: live::catch(SignalKind::user_defined1())?,
+            keep: live::catch(SignalKind::user_defined1())?,
             ready: false,
         })
     }
@@ -95,7 +97,28 @@ impl Daemon {
     }
 }
 
-impl Witness for Daemon {}
+/// The evidence's.
+impl Witness for Daemon {
+    fn opened(&mut self, facts: &HostFacts, now: BootTime) {
+        self.outlets.witness().opened(facts, now);
+    }
+
+    fn reported(&mut self, report: &Report, now: BootTime) {
+        self.outlets.witness().reported(report, now);
+    }
+
+    fn identified(&mut self, vm: VmId, identity: &VmIdentity, now: BootTime) {
+        self.outlets.witness().identified(vm, identity, now);
+    }
+
+    fn polled(&mut self, now: BootTime, told: bool) {
+        self.outlets.witness().polled(now, told);
+    }
+
+    fn unloaded(&mut self, now: BootTime) {
+        self.outlets.witness().unloaded(now);
+    }
+}
 
 impl Station for Daemon {
     type Call = Call;
@@ -114,7 +137,7 @@ impl Station for Daemon {
         select! {
             biased;
             _ = self.hang_up.recv() => Call::Reopen,
-            _ = self.snapshot.recv() => Call::Snapshot,
+            _ = self.keep.recv() => Call::Keep,
             request = self.scrapes.recv() => Call::Scrape(request),
             () = live::until(due) => Call::Due,
         }
@@ -128,7 +151,7 @@ impl Station for Daemon {
                 self.outlets.reopen();
                 self.notifier.ready(&status(scene), now);
             }
-            Call::Snapshot => self.outlets.write_snapshot(Reason::Signal, scene),
+            Call::Keep => self.outlets.keep(Reason::Signal, scene),
             Call::Scrape(request) => {
                 let text = self.exposition.text(scene, &self.outlets);
                 request.answer(text, scene.engine.is_some());

@@ -37,6 +37,14 @@ impl Tape {
             Some("-") => PathBuf::from("standard input"),
             _ => path.to_owned(),
         };
+        Self::over(path, input, options)
+    }
+
+    /// Opens a recording that is read from `input` and called `path`.
+    ///
+    /// # Errors
+    /// [`TapeError::Read`].
+    pub fn over(path: PathBuf, input: Box<dyn Read>, options: PlayerOptions) -> Result<Self, TapeError> {
         match Player::open(input, options) {
             Ok(player) => Ok(Self { path, player }),
             Err(source) => Err(TapeError::Read {

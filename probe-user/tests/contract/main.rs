@@ -13,6 +13,7 @@ mod fixture;
 mod metrics;
 mod outputs;
 mod page;
+mod reproduce;
 mod runbook;
 mod schema;
 mod tally;

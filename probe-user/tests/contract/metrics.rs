@@ -64,6 +64,8 @@ fn full() -> Rest {
             suppressed_lines: 3,
             errors: BTreeMap::from([("event-log", 2), ("journal", 0)]),
             snapshots: BTreeMap::from([("critical", 1), ("signal", 4)]),
+            recordings: BTreeMap::from([("critical", 1), ("signal", 0)]),
+            recording_bytes: Some(1_234_567),
         },
         http: HttpCounters {
             requests: BTreeMap::from([(200, 17), (404, 1)]),

@@ -1,5 +1,6 @@
 //! Recorders, players and the verbs about recordings: what is replayed is what was told, byte by byte.
 
+mod flight;
 mod property;
 mod verbs;
 

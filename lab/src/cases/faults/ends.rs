@@ -48,8 +48,9 @@ pub(in crate::cases) fn disk_full(context: &Context, bench: &mut Bench) -> CaseR
     bench.clear();
     let before = Attached::settled()?;
     shell("mkdir -p /tmp/small && mount -t tmpfs -o size=64k none /tmp/small")?;
-    let mut churn = load(Kind::Churn, 200, 4, End::Sane)?;
+    let mut churn = load(Kind::Churn, 10_000, 4, End::Sane)?;
     churn.go()?;
+    recording_ends(before)?;
     for path in ["/tmp/small/events", "/dev/full"] {
         let out = File::options().create(true).append(true).open(path)?;
         let mut child = command(&[
@@ -90,6 +91,26 @@ pub(in crate::cases) fn disk_full(context: &Context, bench: &mut Bench) -> CaseR
     note(&format!("{lines} whole lines on the full disk"))?;
     shell("umount /tmp/small")?;
     require(lines > 0, || "what was written before should be whole".to_owned())
+}
+
+/// A recording onto a disk that fills up ends by name, and what was written before can be replayed.
+fn recording_ends(before: Attached) -> CaseResult {
+    shell("mkdir -p /tmp/tape && mount -t tmpfs -o size=8k none /tmp/tape")?;
+    for path in ["/tmp/tape/tape", "/dev/full"] {
+        let outcome = run_to_end(command(&["record", "--duration", "60s", "-o", path]))?;
+        let (code, stderr) = (outcome.status.code(), &outcome.stderr);
+        require(
+            code == Some(3) && stderr.contains("error[output]: ") && stderr.contains("No space left"),
+            || format!("a full {path} should end `record` with exit 3 and its name: {code:?}, {stderr}"),
+        )?;
+        nothing_left_attached(before)?;
+    }
+    let replayed = run_to_end(command(&["replay", "/tmp/tape/tape"]))?;
+    shell("umount /tmp/tape")?;
+    require(
+        replayed.status.success() && replayed.stderr.contains("was cut"),
+        || format!("what was recorded should be replayed up to its cut: {replayed:?}"),
+    )
 }
 
 /// Runs `ldrscope snapshot` behind a shell's `limit`.

@@ -1,5 +1,6 @@
 //! What the daemon writes while guests rage and disks fill up: bounded, counted exactly, and true in the end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,12 +10,12 @@ use rustix::process::Signal;
 
 use super::{ONE_SECOND, load, note, shell};
 use crate::cases::{Bench, CaseResult, Context, require};
-use crate::contract::{Line, StatusKind};
+use crate::contract::{Line, Severity, StatusKind, parse_line};
 use crate::exhibit::{GuestProcess, Kind as Exhibit};
 use crate::host::MapRules;
 use crate::load::{End, Kind};
 use crate::outside::attached::missed_runs;
-use crate::tool::{Daemon, Exposition, PATIENCE, Standing, read_events, read_snapshot};
+use crate::tool::{Daemon, Exposition, PATIENCE, Standing, command, read_events, read_snapshot, run_to_end};
 
 const PORT: u16 = 9761;
 /// ldrscope's settle time, twice, and its rate of a line a second.
@@ -218,15 +219,33 @@ pub(in crate::cases) fn rotated(context: &Context, bench: &mut Bench) -> CaseRes
     })
 }
 
-/// Snapshots on SIGUSR1 and of what turns critical, no more of them than allowed.
+/// Snapshots and recordings on SIGUSR1 and of what turns critical, no more of them than allowed; and a recording says what the
+/// daemon said.
 pub(in crate::cases) fn snapshots(context: &Context, bench: &mut Bench) -> CaseResult {
-    const KEEP: usize = 3;
     bench.clear();
     let directory = Path::new("/tmp/snapshots");
+    let recordings = Path::new("/tmp/recordings");
     let _ = fs::remove_dir_all(directory);
+    shell("mkdir -p /tmp/recordings && mount -t tmpfs -o size=256k none /tmp/recordings")?;
+    let outcome = kept(context, directory, recordings);
+    shell("umount -l /tmp/recordings")?;
+    outcome
+}
+
+fn kept(context: &Context, directory: &Path, recordings: &Path) -> CaseResult {
+    const KEEP: usize = 3;
     let mut daemon = Daemon::ready(
         PORT,
-        &["--snapshot-dir", "/tmp/snapshots", "--snapshot-keep", "3"],
+        &[
+            "--snapshot-dir",
+            "/tmp/snapshots",
+            "--snapshot-keep",
+            "3",
+            "--recording-dir",
+            "/tmp/recordings",
+            "--recording-keep",
+            "2",
+        ],
     )?;
     let _guest = GuestProcess::start(Exhibit::BigsmpEnabled, 16)?;
     let written = |reason: &'static str| {
@@ -236,6 +255,12 @@ pub(in crate::cases) fn snapshots(context: &Context, bench: &mut Bench) -> CaseR
         daemon.wait_until("a critical finding brings a snapshot", PATIENCE, |metrics| {
             written("reason=\"critical\"")(metrics) == 1.0
         })?;
+        let [recording] = &files(recordings)?[..] else {
+            return Err(super::CaseError::Unmet(
+                "it should bring one recording".to_owned(),
+            ));
+        };
+        tells_the_same(&daemon, recording)?;
     }
     for number in 1..=context.scaled(5, 50) {
         daemon.signal(Signal::USR1)?;
@@ -243,15 +268,70 @@ pub(in crate::cases) fn snapshots(context: &Context, bench: &mut Bench) -> CaseR
             written("reason=\"signal\"")(metrics) == f64::from(number)
         })?;
     }
-    let files = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
-    require(files.len() == KEEP, || {
-        format!("{KEEP} snapshots should be kept: {files:?}")
+    let snapshots = files(directory)?;
+    let kept = files(recordings)?;
+    require(snapshots.len() == KEEP && kept.len() == 2, || {
+        format!("{KEEP} snapshots and 2 recordings should be kept: {snapshots:?}, {kept:?}")
     })?;
-    for file in files {
-        let snapshot = read_snapshot(&fs::read_to_string(file.path())?)?;
+    for file in snapshots {
+        let snapshot = read_snapshot(&fs::read_to_string(&file)?)?;
         require(snapshot.vms.len() == 1, || {
             format!("one VM should be in {file:?}: {:?}", snapshot.vms)
         })?;
     }
-    Ok(())
+    full_of_recordings(&mut daemon, recordings)
+}
+
+/// What is in a directory.
+fn files(directory: &Path) -> Result<Vec<PathBuf>, super::CaseError> {
+    let entries = fs::read_dir(directory)?;
+    Ok(entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?)
+}
+
+/// The recording that something critical brought raises what the daemon's event log has.
+fn tells_the_same(daemon: &Daemon, recording: &Path) -> CaseResult {
+    let mut replay = command(&["replay", "--format", "jsonl"]);
+    replay.arg(recording);
+    let outcome = run_to_end(replay)?;
+    require(outcome.status.success(), || format!("{outcome:?}"))?;
+    let critical = |line: &Line| match line {
+        Line::Event(event) if event.finding.severity == Severity::Critical => Some(event.finding.id.clone()),
+        _ => None,
+    };
+    let mut replayed = BTreeSet::new();
+    for line in outcome.stdout.lines() {
+        let line = parse_line(line).map_err(|error| super::CaseError::Unmet(error.to_string()))?;
+        replayed.extend(critical(&line));
+    }
+    let told: BTreeSet<_> = daemon.events()?.iter().filter_map(critical).collect();
+    require(!replayed.is_empty() && replayed.is_subset(&told), || {
+        format!(
+            "critical in the log: {told:?}; in the recording: {replayed:?}\n{}",
+            outcome.stdout
+        )
+    })
+}
+
+/// Where there is no room for a recording, that is counted and said, costs no older one, and the daemon goes on.
+fn full_of_recordings(daemon: &mut Daemon, directory: &Path) -> CaseResult {
+    let before = files(directory)?;
+    let other = directory.join("other");
+    // Until there is no room for a byte more.
+    shell(&format!(
+        "cat /dev/zero > {} 2> /dev/null || true",
+        other.display()
+    ))?;
+    daemon.signal(Signal::USR1)?;
+    daemon.wait_until("a full disk is counted", PATIENCE, |metrics| {
+        metrics.sum("ldrscope_output_errors_total", &["output=\"recordings\""]) == 1.0
+            && metrics.value("ldrscope_up") == 1.0
+    })?;
+    fs::remove_file(other)?;
+    let (said, after) = (daemon.stderr(), files(directory)?);
+    require(
+        said.contains("the recording ") && said.contains("No space left") && after.len() == before.len(),
+        || format!("a full disk should be said and cost nothing: {before:?}, {after:?}: {said}"),
+    )
 }

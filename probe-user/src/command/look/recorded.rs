@@ -1,8 +1,12 @@
 //! A look at a recording: the host as it was at its end, or at a moment of it.
 
-use std::path::Path;
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
+use probe_apic::map_rules::MapRules;
 use recording::Ending;
 
 use super::Look;
@@ -17,14 +21,35 @@ use crate::{
 /// # Errors
 /// A [`TapeError`], or a filter that matches nothing.
 pub(super) fn look(path: &Path, at: Option<Moment>, subject: &Subject) -> Result<Look> {
-    let options = PlayerOptions {
+    let filter = VmFilter::new(subject.vm.clone());
+    look_through(Tape::open(path, options(at, filter, subject.as_kvm))?)
+}
+
+/// The same of a recording that is open, and called `name`.
+///
+/// # Errors
+/// As [`look`].
+pub(in crate::command) fn look_at(
+    name: PathBuf,
+    input: Box<dyn Read>,
+    at: Option<Moment>,
+    filter: VmFilter,
+    as_kvm: Option<MapRules>,
+) -> Result<Look> {
+    look_through(Tape::over(name, input, options(at, filter, as_kvm))?)
+}
+
+const fn options(at: Option<Moment>, filter: VmFilter, as_kvm: Option<MapRules>) -> PlayerOptions {
+    PlayerOptions {
         // What is, is judged at once.
         settle_nanos: Some(0),
-        filter: VmFilter::new(subject.vm.clone()),
-        as_kvm: subject.as_kvm,
+        filter,
+        as_kvm,
         until: at,
-    };
-    let mut tape = Tape::open(path, options)?;
+    }
+}
+
+fn look_through(mut tape: Tape) -> Result<Look> {
     play(&mut tape)?;
     let path = tape.path().to_owned();
     let player = tape.into_player();

@@ -45,6 +45,13 @@ pub(super) fn judge(settings: &Settings, flags: &Options, source: &Source) -> Re
     if let Some(path) = &settings.snapshot_dir {
         directory(path, &snapshot_dir)?;
     }
+    if let Some(path) = &settings.recording_dir {
+        directory(
+            path,
+            &source.place("recording-dir", flags.recording_dir.is_some()),
+        )?;
+        room_for_recordings(settings, flags, source)?;
+    }
     if let Some(path) = &settings.observer.btf {
         readable(path, &btf)?;
     }
@@ -62,6 +69,26 @@ pub(super) fn judge(settings: &Settings, flags: &Options, source: &Source) -> Re
         }
     }
     Ok(())
+}
+
+/// A file holds what memory held, and the state in which that begins.
+fn room_for_recordings(settings: &Settings, flags: &Options, source: &Source) -> Result<(), ConfigError> {
+    let (memory, bound) = (settings.recording_memory, settings.recording_max_size);
+    if memory <= bound / 2 {
+        return Ok(());
+    }
+    // Whichever was set is to blame.
+    let of_memory = source.place("recording-memory", flags.recording_memory.is_some());
+    let of_bound = source.place("recording-max-size", flags.recording_max_size.is_some());
+    let place = match &of_memory {
+        Place::Default(_) => of_bound,
+        _ => of_memory,
+    };
+    Err(ConfigError::new(
+        place,
+        format!("recordings of {memory} bytes of memory do not fit well into {bound} bytes"),
+        "make recording-max-size at least twice recording-memory",
+    ))
 }
 
 /// Makes a directory and those above it.

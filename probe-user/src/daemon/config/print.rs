@@ -16,7 +16,7 @@ impl fmt::Display for Settings {
         let path = |path: &Option<_>| path.as_deref().map(|path: &Path| path.display().to_string());
         let listen = self.listen.map_or(Listen::Off, Listen::At);
         let rate_limit = self.rate_limit.map_or(RateLimit::Off, RateLimit::To);
-        let snapshot_dir = path(&self.snapshot_dir).unwrap_or_else(|| "none".to_owned());
+        let directory = |directory| path(directory).or_else(|| Some("none".to_owned()));
         let observer = &self.observer;
         text(f, "listen", Some(listen))?;
         text(f, "textfile", path(&self.textfile))?;
@@ -27,9 +27,13 @@ impl fmt::Display for Settings {
         )?;
         text(f, "event-log", path(&self.event_log))?;
         text(f, "journal", Some(journal(self.journal)))?;
-        text(f, "snapshot-dir", Some(snapshot_dir))?;
+        text(f, "snapshot-dir", directory(&self.snapshot_dir))?;
         writeln!(f, "snapshot-keep = {}", self.snapshot_keep)?;
         writeln!(f, "snapshot-max-size = {}", self.snapshot_max_size)?;
+        text(f, "recording-dir", directory(&self.recording_dir))?;
+        writeln!(f, "recording-keep = {}", self.recording_keep)?;
+        writeln!(f, "recording-max-size = {}", self.recording_max_size)?;
+        writeln!(f, "recording-memory = {}", self.recording_memory)?;
         writeln!(f, "vcpu-metrics = {}", self.vcpu_metrics)?;
         writeln!(f, "program-stats = {}", observer.run_time)?;
         writeln!(f, "max-connections = {}", self.max_connections)?;

@@ -49,7 +49,9 @@ fn without_file_and_flags_there_are_defaults() {
     assert_eq!(
         settings.to_string(),
         "listen = \"127.0.0.1:9761\"\ntextfile-interval = \"15s\"\njournal = \"auto\"\nsnapshot-dir = \"none\"\n\
-         snapshot-keep = 20\nsnapshot-max-size = 67108864\nvcpu-metrics = false\nprogram-stats = false\n\
+         snapshot-keep = 20\nsnapshot-max-size = 67108864\n\
+         recording-dir = \"none\"\nrecording-keep = 20\nrecording-max-size = 67108864\nrecording-memory = 2097152\n\
+         vcpu-metrics = false\nprogram-stats = false\n\
          max-connections = 64\nsettle = \"200ms\"\nrate-limit = \"1/s\"\nno-sandbox = false\nhooks = \"auto\"\n\
          no-canary = false\nring-size = 1048576\nbpf-log = false\n"
     );
@@ -59,8 +61,9 @@ fn without_file_and_flags_there_are_defaults() {
     let settings = Settings::load(&flags(&[]), &surroundings).unwrap();
     assert_eq!(settings.snapshot_dir, Some(state.path().join("snapshots")));
     assert!(!state.path().join("snapshots").exists());
+    assert_eq!(settings.recording_dir, Some(state.path().join("recordings")));
     settings.prepare().unwrap();
-    assert!(state.path().join("snapshots").is_dir());
+    assert!(state.path().join("snapshots").is_dir() && state.path().join("recordings").is_dir());
     let off = Settings::load(&flags(&["--snapshot-dir", "none"]), &surroundings).unwrap();
     assert_eq!(off.snapshot_dir, None);
 }
@@ -94,12 +97,14 @@ fn every_key_of_the_help_can_be_in_the_file_and_is_printed_as_it_was_read() {
     let text = format!(
         "listen = \"0.0.0.0:1\"\ntextfile = \"{}\"\ntextfile-interval = \"60s\"\nevent-log = \"{}\"\n\
          journal = \"off\"\nsnapshot-dir = \"{}\"\nsnapshot-keep = 3\nsnapshot-max-size = 65536\n\
+         recording-dir = \"{}\"\nrecording-keep = 4\nrecording-max-size = 262144\nrecording-memory = 131072\n\
          vcpu-metrics = true\nprogram-stats = true\nmax-connections = 1\nsettle = \"1.5s\"\n\
          vm = \"w\\u001B\\\"\"\nrate-limit = \"10/m\"\nuser = \"ldrscope\"\nno-sandbox = true\nhooks = \"precise\"\n\
          no-canary = true\nbtf = \"{}\"\nring-size = 65536\nbpf-log = true\n",
         at("a.prom"),
         at("new/events.jsonl"),
         at("new/snapshots"),
+        at("new/recordings"),
         at("btf"),
     );
     for key in Options::keys() {
@@ -110,6 +115,21 @@ fn every_key_of_the_help_can_be_in_the_file_and_is_printed_as_it_was_read() {
     assert_eq!(load(&printed, &[]).unwrap().to_string(), printed);
     let options = |text: &str| file::parse(Path::new("x"), text).unwrap().options;
     assert_eq!(options(&printed), options(&text));
+}
+
+#[test]
+fn a_flight_recorder_that_could_never_save_is_refused() {
+    let text = "recording-dir = \"/tmp\"\nrecording-memory = \"32MiB\"\n";
+    assert!(load(text, &[]).is_ok());
+    let error = load(text, &["--recording-max-size", "63MiB"]).unwrap_err();
+    assert_eq!(
+        error,
+        "/l.toml:2: recordings of 33554432 bytes of memory do not fit well into 66060288 bytes | \
+         make recording-max-size at least twice recording-memory"
+    );
+    let error = load("recording-dir = \"/tmp\"\nrecording-max-size = \"1MiB\"\n", &[]).unwrap_err();
+    assert!(error.starts_with("/l.toml:2: "), "{error}");
+    assert!(load("recording-max-size = \"1MiB\"\n", &[]).is_ok());
 }
 
 #[test]

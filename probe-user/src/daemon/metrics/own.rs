@@ -1,5 +1,7 @@
 //! ldrscope itself as metrics: whether it watches, what it took in, what it missed, what it costs.
 
+use std::collections::BTreeMap;
+
 use probe_apic::{cause::Route, tracker::ChangeKind};
 
 use super::{
@@ -115,7 +117,13 @@ fn of_observing(telemetry: &Telemetry<'_>) -> Vec<Family> {
 
 fn of_outputs(telemetry: &Telemetry<'_>) -> Vec<Family> {
     let outputs = telemetry.outputs;
-    vec![
+    let counts = |counts: &BTreeMap<&'static str, u64>| -> Vec<(&'static str, f64)> {
+        counts
+            .iter()
+            .map(|(label, value)| (*label, count(*value)))
+            .collect()
+    };
+    let mut families = vec![
         Family::counter(
             "ldrscope_lines_suppressed_total",
             "Lines about findings that the rate limit held back; metrics and state are not limited.",
@@ -125,25 +133,29 @@ fn of_outputs(telemetry: &Telemetry<'_>) -> Vec<Family> {
             "ldrscope_output_errors_total",
             "Failures of an output of ldrscope, such as a file on a full disk.",
         )
-        .by(
-            "output",
-            outputs
-                .errors
-                .iter()
-                .map(|(output, errors)| (*output, count(*errors))),
-        ),
+        .by("output", counts(&outputs.errors)),
         Family::counter(
             "ldrscope_snapshots_written_total",
             "Snapshots written to the snapshot directory, by what asked for them.",
         )
-        .by(
-            "reason",
-            outputs
-                .snapshots
-                .iter()
-                .map(|(reason, written)| (*reason, count(*written))),
-        ),
-    ]
+        .by("reason", counts(&outputs.snapshots)),
+        Family::counter(
+            "ldrscope_recordings_written_total",
+            "Recordings of what led to something that the flight recorder wrote to the recording directory, by what asked \
+             for them.",
+        )
+        .by("reason", counts(&outputs.recordings)),
+    ];
+    if let Some(bytes) = outputs.recording_bytes {
+        families.push(
+            Family::gauge(
+                "ldrscope_flight_recorder_bytes",
+                "Bytes of packed observations that the flight recorder holds in memory, at most recording-memory.",
+            )
+            .of(count(bytes as u64)),
+        );
+    }
+    families
 }
 
 fn of_programs(telemetry: &Telemetry<'_>) -> [Family; 2] {

@@ -1,5 +1,6 @@
 //! What ships beside the binary, held to the programs that will read it: the alert rules to promtool, the unit to systemd,
-//! the configuration to `ldrscope`, the page of a snapshot to a browser ([`page`]), the packages to dpkg on a host ([`package`]); and all
+//! the configuration to `ldrscope`, the page of a snapshot to a browser ([`page`]), a reproduction
+//! to a compiler and a kernel ([`reproducer`]), the packages to dpkg on a host ([`package`]); and all
 //! of it to each other's names.
 
 mod configuration;
@@ -8,6 +9,7 @@ mod families;
 mod manifests;
 pub(super) mod package;
 mod page;
+pub(super) mod reproducer;
 mod rules;
 mod unit;
 
@@ -30,10 +32,15 @@ pub(super) fn run(series: Series) -> Result<ExitCode> {
     let binaries = build::build(Profile::Release)?;
     let mut tally = Tally::default();
     checks(&mut tally, &binaries.ldrscope);
-    let end = package::live(kernels::ensure(series)?, &binaries);
-    match end.failure {
-        None => tally.passed(end.name, end.took),
-        Some(reason) => tally.failed(end.name, &reason, end.took),
+    let kernel = kernels::ensure(series)?;
+    for end in [
+        reproducer::live(kernel.clone(), &binaries),
+        package::live(kernel, &binaries),
+    ] {
+        match end.failure {
+            None => tally.passed(end.name, end.took),
+            Some(reason) => tally.failed(end.name, &reason, end.took),
+        }
     }
     Ok(tally.close())
 }

@@ -1,6 +1,6 @@
-//! Snapshots in a directory, bounded in number and size. When one is written is for others to say.
+//! Files of one kind in a directory, bounded in number and size. What is in them, and when one is written, is for others to say.
 //!
-//! A snapshot is there whole or not at all, and never costs an older one unless it is. The oldest of our own files go first,
+//! A file is there whole or not at all, and never costs an older one unless it is. The oldest of our own files go first,
 //! by the serial number in their names, so that a wall clock that was set back confuses nobody; what else is in the
 //! directory is never touched.
 
@@ -16,22 +16,23 @@ use std::{
     time::Duration,
 };
 
-pub use self::name::Reason;
-use self::name::SnapshotName;
-use crate::{clock::WallClock, engine::view::HostView, sink::snapshot_json};
+use self::name::Name;
+pub use self::name::{Kind, Reason};
 
 /// What a writer that was killed left behind is older than this; what is younger another copy may be writing.
 const ABANDONED: Duration = Duration::from_mins(1);
 
-/// A snapshot was not written. Nothing of it is left.
+/// A file was not written. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
+pub enum ShelfError {
     /// It would be the only one and still too large.
     #[error(
-        "a snapshot of {bytes} bytes is larger than all snapshots together may be ({bound} bytes); \
-         raise snapshot-max-size"
+        "a {kind} of {bytes} bytes is larger than all {kind}s together may be ({bound} bytes); \
+         raise {kind}-max-size"
     )]
     TooLarge {
+        /// Of what.
+        kind: Kind,
         /// Its size.
         bytes: u64,
         /// The bound.
@@ -44,8 +45,10 @@ pub enum SnapshotError {
         path: PathBuf,
     },
     /// The disk is full, the directory may not be written, or the like.
-    #[error("the snapshot {} cannot be written: {source}", .path.display())]
+    #[error("the {kind} {} cannot be written: {source}", .path.display())]
     Io {
+        /// Of what.
+        kind: Kind,
         /// The file or directory that was in work.
         path: PathBuf,
         /// What the kernel says.
@@ -53,84 +56,88 @@ pub enum SnapshotError {
     },
 }
 
-/// A directory of snapshots.
+/// A directory of files of one kind.
 #[derive(Debug)]
-pub struct Snapshots {
+pub struct Shelf {
+    kind: Kind,
     directory: PathBuf,
     keep: usize,
     max_bytes: u64,
 }
 
-/// A snapshot that is there.
+/// A file that is there.
 #[derive(Debug)]
 struct Stored {
-    name: SnapshotName,
+    name: Name,
     path: PathBuf,
     bytes: u64,
 }
 
-impl Snapshots {
-    /// At most `keep` snapshots (at least one) of together at most `max_bytes` in `directory`, which is made when the
+impl Shelf {
+    /// At most `keep` files (at least one) of together at most `max_bytes` in `directory`, which is made when the
     /// first one is written.
     #[must_use]
-    pub fn new(directory: PathBuf, keep: usize, max_bytes: u64) -> Self {
+    pub fn new(kind: Kind, directory: PathBuf, keep: usize, max_bytes: u64) -> Self {
         Self {
+            kind,
             directory,
             keep: keep.max(1),
             max_bytes,
         }
     }
 
-    /// Writes the host as it is and makes room for it; returns where.
+    /// Writes a file of these `parts`, taken at `stamp`, and makes room for it; returns where.
     ///
     /// # Errors
-    /// [`SnapshotError`]; what was there before is still there.
-    pub fn write(
-        &self,
-        host: &HostView<'_>,
-        wall: WallClock,
-        reason: Reason,
-    ) -> Result<PathBuf, SnapshotError> {
-        let mut document = Vec::new();
-        snapshot_json::write(&mut document, host, wall).map_err(at(&self.directory))?;
-        self.store(wall.stamp(host.taken_at), reason, &document)
-    }
-
-    fn store(&self, stamp: String, reason: Reason, document: &[u8]) -> Result<PathBuf, SnapshotError> {
-        let bytes = u64::try_from(document.len()).unwrap_or(u64::MAX);
+    /// [`ShelfError`]; what was there before is still there.
+    pub fn store(&self, stamp: String, reason: Reason, parts: &[&[u8]]) -> Result<PathBuf, ShelfError> {
+        let kind = self.kind;
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
         if bytes > self.max_bytes {
-            return Err(SnapshotError::TooLarge {
+            return Err(ShelfError::TooLarge {
+                kind,
                 bytes,
                 bound: self.max_bytes,
             });
         }
-        let stored = self.stored().map_err(at(&self.directory))?;
+        let stored = self.stored().map_err(|source| self.refused(source))?;
         let serial = match stored.last() {
             None => 1,
             Some(newest) => newest
                 .name
                 .serial
                 .checked_add(1)
-                .ok_or_else(|| SnapshotError::NoSerial {
+                .ok_or_else(|| ShelfError::NoSerial {
                     path: newest.path.clone(),
                 })?,
         };
-        let name = SnapshotName {
+        let name = Name {
+            kind,
             stamp,
             reason,
             serial,
         };
         let path = self.directory.join(name.to_string());
         let temporary = self.directory.join(name.temporary());
-        let written = write_new(&temporary, document)
+        let written = write_new(&temporary, parts)
             .and_then(|()| self.make_room(&stored, bytes))
             .and_then(|()| fs::rename(&temporary, &path));
         if let Err(source) = written {
             // Of two errors the first is the one to tell.
             let _ = fs::remove_file(&temporary);
-            return Err(SnapshotError::Io { path, source });
+            return Err(ShelfError::Io { kind, path, source });
         }
         Ok(path)
+    }
+
+    /// There can be no file, whatever its name would be.
+    #[must_use]
+    pub fn refused(&self, source: io::Error) -> ShelfError {
+        ShelfError::Io {
+            kind: self.kind,
+            path: self.directory.clone(),
+            source,
+        }
     }
 
     /// Removes the oldest until one of `bytes` fits.
@@ -170,13 +177,13 @@ impl Snapshots {
             let Some(metadata) = entry.metadata().ok().filter(fs::Metadata::is_file) else {
                 continue;
             };
-            if let Some(name) = SnapshotName::parse(file_name) {
+            if let Some(name) = Name::parse(self.kind, file_name) {
                 stored.push(Stored {
                     name,
                     path: entry.path(),
                     bytes: metadata.len(),
                 });
-            } else if SnapshotName::is_temporary(file_name) && is_abandoned(&metadata) {
+            } else if Name::is_temporary(self.kind, file_name) && is_abandoned(&metadata) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -185,13 +192,13 @@ impl Snapshots {
     }
 }
 
-fn write_new(path: &Path, document: &[u8]) -> io::Result<()> {
-    OpenOptions::new()
+fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o640)
-        .open(path)?
-        .write_all(document)
+        .open(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))
 }
 
 fn is_abandoned(metadata: &fs::Metadata) -> bool {
@@ -200,9 +207,4 @@ fn is_abandoned(metadata: &fs::Metadata) -> bool {
         .ok()
         .and_then(|modified| modified.elapsed().ok());
     age.is_some_and(|age| age > ABANDONED)
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
-    let path = path.to_owned();
-    |source| SnapshotError::Io { path, source }
 }

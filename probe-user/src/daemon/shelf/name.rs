@@ -1,8 +1,41 @@
-//! Names of snapshot files: `ldrscope-20231114T221321Z-critical-17.json`. By its name a file is known to be ours.
+//! Names of files: `ldrscope-20231114T221321Z-critical-17.json`. By its name a file is known to be ours.
 
 use std::fmt;
 
-/// Why a snapshot was written.
+/// What is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The host as it is.
+    Snapshot,
+    /// What was observed of it until then.
+    Recording,
+}
+
+impl Kind {
+    /// What it is called, also in the names of the settings about it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Recording => "recording",
+        }
+    }
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Snapshot => ".json",
+            Self::Recording => ".ldrrec",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Why a file was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// SIGUSR1.
@@ -25,9 +58,10 @@ impl Reason {
     }
 }
 
-/// The name of a snapshot.
+/// The name of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SnapshotName {
+pub(super) struct Name {
+    pub(super) kind: Kind,
     /// When it was taken, for people.
     pub(super) stamp: String,
     pub(super) reason: Reason,
@@ -36,15 +70,16 @@ pub(super) struct SnapshotName {
 }
 
 const PREFIX: &str = "ldrscope-";
-const SUFFIX: &str = ".json";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
-impl SnapshotName {
+impl Name {
     /// Reads a name; `None` where it is none that [`fmt::Display`] would write.
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split('-');
+    pub(super) fn parse(kind: Kind, name: &str) -> Option<Self> {
+        let inner = name.strip_prefix(PREFIX)?.strip_suffix(kind.suffix())?;
+        let mut parts = inner.split('-');
         let (stamp, reason, serial) = (parts.next()?, parts.next()?, parts.next()?);
         let parsed = Self {
+            kind,
             stamp: Some(stamp).filter(|stamp| is_stamp(stamp))?.to_owned(),
             reason: Reason::ALL.into_iter().find(|one| one.name() == reason)?,
             serial: serial.parse().ok()?,
@@ -57,22 +92,23 @@ impl SnapshotName {
         format!(".{self}{TEMPORARY_SUFFIX}")
     }
 
-    pub(super) fn is_temporary(name: &str) -> bool {
+    pub(super) fn is_temporary(kind: Kind, name: &str) -> bool {
         let inner = name
             .strip_prefix('.')
             .and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX));
-        inner.is_some_and(|name| Self::parse(name).is_some())
+        inner.is_some_and(|name| Self::parse(kind, name).is_some())
     }
 }
 
-impl fmt::Display for SnapshotName {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            kind,
             stamp,
             reason,
             serial,
         } = self;
-        write!(f, "{PREFIX}{stamp}-{}-{serial}{SUFFIX}", reason.name())
+        write!(f, "{PREFIX}{stamp}-{}-{serial}{}", reason.name(), kind.suffix())
     }
 }
 
@@ -90,16 +126,18 @@ mod tests {
 
     #[test]
     fn a_name_is_read_as_it_is_written_and_nothing_else_is_ours() {
-        let name = SnapshotName {
+        let name = Name {
+            kind: Kind::Snapshot,
             stamp: "20231114T221321Z".to_owned(),
             reason: Reason::Critical,
             serial: 17,
         };
         let text = "ldrscope-20231114T221321Z-critical-17.json";
         assert_eq!(name.to_string(), text);
-        assert_eq!(SnapshotName::parse(text), Some(name.clone()));
-        assert!(SnapshotName::is_temporary(&name.temporary()));
-        assert_eq!(SnapshotName::parse(&name.temporary()), None);
+        assert_eq!(Name::parse(Kind::Snapshot, text), Some(name.clone()));
+        assert!(Name::is_temporary(Kind::Snapshot, &name.temporary()));
+        assert_eq!(Name::parse(Kind::Recording, text), None);
+        assert_eq!(Name::parse(Kind::Snapshot, &name.temporary()), None);
         for foreign in [
             "",
             "ldrscope.json",
@@ -112,7 +150,7 @@ mod tests {
             "ldrscope-yesterday-critical-17.json",
             "my-ldrscope-20231114T221321Z-critical-17.json",
         ] {
-            assert_eq!(SnapshotName::parse(foreign), None, "{foreign}");
+            assert_eq!(Name::parse(Kind::Snapshot, foreign), None, "{foreign}");
         }
     }
 }
