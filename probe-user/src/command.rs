@@ -12,6 +12,7 @@ pub mod replay;
 pub mod serve;
 pub mod snapshot;
 mod split;
+pub mod top;
 pub mod watch;
 
 use anyhow::Result;
@@ -27,6 +28,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
+        Command::Top(top) => top::run(top),
         Command::Record(record) => record::run(record),
         Command::Replay(replay) => replay::run(replay),
         Command::Serve(serve) => serve::run(serve),

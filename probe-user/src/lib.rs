@@ -26,5 +26,7 @@ pub mod observer;
 pub mod privilege;
 mod readiness;
 pub mod sink;
+mod slots;
 pub mod steps;
 pub mod tape;
+pub mod top;

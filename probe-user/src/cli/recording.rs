@@ -123,14 +123,14 @@ pub enum Speed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum BadValue {
+pub(super) enum BadValue {
     #[error("not a speed; write original, max, or a number of times from 0.01x to 10000x")]
     Speed,
     #[error("not a moment; write for example 2026-03-01T12:00:00Z, or 90s for 90 s after the beginning")]
     Moment,
 }
 
-fn speed(text: &str) -> Result<Speed, BadValue> {
+pub(super) fn speed(text: &str) -> Result<Speed, BadValue> {
     match text {
         "max" => return Ok(Speed::Max),
         "original" => return Ok(Speed::Times(1.0)),
@@ -143,7 +143,7 @@ fn speed(text: &str) -> Result<Speed, BadValue> {
         .ok_or(BadValue::Speed)
 }
 
-fn moment(text: &str) -> Result<Moment, BadValue> {
+pub(super) fn moment(text: &str) -> Result<Moment, BadValue> {
     if let Ok(wall) = text.parse() {
         return Ok(Moment::Wall(wall));
     }
