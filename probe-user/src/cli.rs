@@ -8,6 +8,7 @@ mod recording;
 mod reproduce;
 mod serve;
 mod shared;
+mod top;
 mod value;
 
 use std::{path::PathBuf, time::Duration};
@@ -23,6 +24,7 @@ pub use recording::{Place, Record, Replay, Speed};
 pub use reproduce::Reproduce;
 pub use serve::{JournalMode, Listen, Options, RateLimit, Serve};
 pub use shared::{Hooks, Observe, Subject};
+pub use top::{Colour, DEFAULT_SETTLE, Top};
 pub use value::Destinations;
 
 const EXIT_CODES: &str = "\
@@ -41,6 +43,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo ldrscope watch                        findings of every VM, as they come and go
   sudo ldrscope watch --vm web --format jsonl | jq .finding.summary
+  sudo ldrscope top                          the same live, full screen
   sudo ldrscope snapshot                     every VM's registers, maps and findings, once
   sudo ldrscope snapshot --as-kvm 6.12       the same, as a host with that kernel would judge it
   sudo ldrscope snapshot --format html > host.html
@@ -104,6 +107,8 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Print for each destination which vCPUs should get an interrupt, and which do
     Deliver(Deliver),
+    /// Show the same live, full screen: VMs, maps, vCPUs, findings, timeline; also of a recording
+    Top(Box<Top>),
     /// Observe, and write what was observed into a file
     Record(Record),
     /// Tell what `watch` would have told of a recording; needs no privileges

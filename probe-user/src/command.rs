@@ -14,6 +14,7 @@ pub mod serve;
 pub mod snapshot;
 mod split;
 mod taped;
+pub mod top;
 mod until;
 pub mod watch;
 
@@ -30,6 +31,7 @@ pub fn run(command: &Command) -> Result<Exit> {
         Command::Watch(watch) => watch::run(watch),
         Command::Snapshot(snapshot) => snapshot::run(snapshot),
         Command::Deliver(deliver) => deliver::run(deliver),
+        Command::Top(top) => top::run(top),
         Command::Record(record) => record::run(record),
         Command::Replay(replay) => replay::run(replay),
         Command::Reproduce(reproduce) => reproduce::run(reproduce),

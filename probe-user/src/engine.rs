@@ -197,14 +197,23 @@ impl Engine {
         self.view_with(now, |vm| self.tracker.held(vm.id()).cloned().collect())
     }
 
+    /// One VM as [`Self::standing`] has it.
+    #[must_use]
+    pub fn standing_vm(&self, id: VmId) -> Option<VmView<'_>> {
+        let vm = self.host.vm(&id).filter(|vm| vm.sampled_yet())?;
+        let identity = self.identities.get(id)?;
+        self.filter.matches(identity).then(|| VmView {
+            identity,
+            vm,
+            findings: self.tracker.held(id).cloned().collect(),
+        })
+    }
+
     fn view_with(&self, now: BootTime, findings: impl Fn(&Vm) -> Vec<Finding>) -> HostView<'_> {
-        let vms = self.host.vms().filter_map(|vm| {
-            let identity = self.identities.get(vm.id()).filter(|_| vm.sampled_yet())?;
-            self.filter.matches(identity).then(|| VmView {
-                identity,
-                vm,
-                findings: findings(vm),
-            })
+        let vms = self.vms().map(|(identity, vm)| VmView {
+            identity,
+            vm,
+            findings: findings(vm),
         });
         HostView {
             taken_at: now,
@@ -213,6 +222,14 @@ impl Engine {
             as_kvm: self.host.judged_as_if(),
             vms: vms.collect(),
         }
+    }
+
+    /// The VMs that the filter lets pass and that have been read, not judged.
+    pub fn vms(&self) -> impl Iterator<Item = (&VmIdentity, &Vm)> {
+        self.host.vms().filter_map(|vm| {
+            let identity = self.identities.get(vm.id()).filter(|_| vm.sampled_yet())?;
+            self.filter.matches(identity).then_some((identity, vm))
+        })
     }
 
     /// The VMs whose state is not known for certain yet.

@@ -17,6 +17,7 @@ use crate::{
     reproduce::Irreproducible,
     sink::OutputError,
     tape::TapeError,
+    top::error::TopError,
 };
 
 /// Says on `err` why a command failed, as `error[word]: sentence` and a remedy, and decides the exit code.
@@ -109,6 +110,14 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
         if let Some(error) = cause.downcast_ref::<TapeError>() {
             let exit = match error {
                 TapeError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+                _ if error.is_usage() => Exit::Usage,
+                _ => Exit::CouldNotLook,
+            };
+            return (error.word(), error.remedy(), exit);
+        }
+        if let Some(error) = cause.downcast_ref::<TopError>() {
+            let exit = match error {
+                _ if error.is_closed_terminal() => Exit::Done,
                 _ if error.is_usage() => Exit::Usage,
                 _ => Exit::CouldNotLook,
             };

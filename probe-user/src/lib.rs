@@ -27,5 +27,7 @@ pub mod privilege;
 mod readiness;
 pub mod reproduce;
 pub mod sink;
+mod slots;
 pub mod steps;
 pub mod tape;
+pub mod top;

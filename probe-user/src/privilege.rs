@@ -153,6 +153,8 @@ pub struct Sandbox {
     pub sockets: Vec<PathBuf>,
     /// Whether it may also do so with abstract sockets: `$NOTIFY_SOCKET` can name one.
     pub abstract_sockets: bool,
+    /// Whether it draws on a terminal: asks its size, and gives back the mode that it found it in.
+    pub terminal: bool,
 }
 
 /// How a process is confined.
@@ -179,7 +181,7 @@ pub fn confine(sandbox: &Sandbox) -> Result<Confined, PrivilegeError> {
         source: errno.into(),
     })?;
     let files = landlock::restrict(sandbox)?;
-    seccomp::restrict()?;
+    seccomp::restrict(sandbox)?;
     let status = ProcessStatus::read().map_err(|source| PrivilegeError::Step {
         step: "read back how the process is confined",
         source,

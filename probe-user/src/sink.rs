@@ -17,7 +17,7 @@ pub mod html;
 pub mod json;
 pub mod jsonl;
 pub mod phrase;
-mod registers;
+pub(crate) mod registers;
 pub mod reproducer;
 pub mod snapshot_html;
 pub mod snapshot_json;

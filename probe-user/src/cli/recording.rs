@@ -130,7 +130,7 @@ pub(super) enum BadValue {
     Moment,
 }
 
-fn speed(text: &str) -> Result<Speed, BadValue> {
+pub(super) fn speed(text: &str) -> Result<Speed, BadValue> {
     match text {
         "max" => return Ok(Speed::Max),
         "original" => return Ok(Speed::Times(1.0)),

@@ -155,5 +155,6 @@ pub fn sandbox(settings: &Settings) -> Sandbox {
             .collect(),
         sockets,
         abstract_sockets: notify.starts_with('@'),
+        terminal: false,
     }
 }

@@ -12,7 +12,7 @@ mod deadly;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 use std::collections::BTreeMap;
 
-use super::PrivilegeError;
+use super::{PrivilegeError, Sandbox};
 
 /// How `/proc/PID/status` shows a process with filters.
 pub(super) const FILTERED: u32 = 2;
@@ -21,12 +21,12 @@ pub(super) const FILTERED: u32 = 2;
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Restricts every thread of this process, which must not gain privileges any more.
-pub(super) fn restrict() -> Result<(), PrivilegeError> {
+pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), PrivilegeError> {
     // The allowed ones last: setting a filter is not among them.
     let filters = [
         compile(deadly::calls()?, SeccompAction::Allow, SeccompAction::KillProcess)?,
         compile(
-            allowed::calls()?,
+            allowed::calls(sandbox.terminal)?,
             SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
             SeccompAction::Allow,
         )?,
@@ -62,7 +62,7 @@ mod tests {
         )
         .unwrap();
         let allowed = compile(
-            allowed::calls().unwrap(),
+            allowed::calls(true).unwrap(),
             SeccompAction::Errno(1),
             SeccompAction::Allow,
         )
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn nothing_is_both_allowed_and_deadly_but_bpf_by_its_command() {
-        let (allowed, deadly) = (allowed::calls().unwrap(), deadly::calls().unwrap());
+        let (allowed, deadly) = (allowed::calls(true).unwrap(), deadly::calls().unwrap());
         let both: Vec<_> = allowed.keys().filter(|call| deadly.contains_key(call)).collect();
         assert_eq!(both, [&libc::SYS_bpf]);
     }

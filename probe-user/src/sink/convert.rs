@@ -87,7 +87,9 @@ fn delivery(delivery: &Delivery) -> message::Delivery {
     }
 }
 
-fn vm(view: &VmView<'_>, wall: WallClock) -> message::Vm {
+/// One VM as in a snapshot.
+#[must_use]
+pub fn vm(view: &VmView<'_>, wall: WallClock) -> message::Vm {
     let vm = view.vm;
     message::Vm {
         vm: vm_ref(view.identity),

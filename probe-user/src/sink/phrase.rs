@@ -1,5 +1,7 @@
 //! Domain values in words, for people: slots, effects, causes, registers, lists of vCPUs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use probe_apic::{
     aim::{Aim, AimSource},
     cause::{Cause, Register, Route},
@@ -13,6 +15,7 @@ use crate::{
     engine::{output::StatusKind, view::HostView},
     escape::escape_line,
     identity::VmIdentity,
+    message::{self, Map},
 };
 
 /// The heading of whatever shows a host: its kernel, its KVM, when, and by whose rules it is judged.
@@ -167,6 +170,51 @@ pub fn cause(cause: &Cause) -> String {
     words
 }
 
+/// What a map is, as a document tells it.
+#[must_use]
+pub fn map(map: Option<&Map>) -> String {
+    let Some(map) = map else {
+        return "not known".to_owned();
+    };
+    let what = match &*map.mode {
+        "none" => "no map at all; KVM scans all vCPUs for every interrupt",
+        "disabled" => "given up; KVM scans all vCPUs for every logical interrupt",
+        "mixed" => "the vCPUs' modes are mixed; KVM scans all vCPUs for every logical interrupt",
+        "sw-disabled" => "no enabled vCPU has a logical ID",
+        "x2apic" => "by x2APIC ID; there are no slots",
+        "flat" => "flat",
+        "cluster" => "cluster",
+        other => return escape_line(other).into_owned(),
+    };
+    what.to_owned()
+}
+
+/// The physical map in a sentence, and where the two differ; nothing where neither is known.
+#[must_use]
+pub fn physical_maps(maps: &message::Maps) -> Option<String> {
+    let entries = |map: &Option<Map>| -> Option<BTreeMap<u32, u32>> {
+        let entries = map.as_ref()?.physical.iter();
+        Some(entries.map(|entry| (entry.apic_id, entry.vcpu_id)).collect())
+    };
+    let words = match (entries(&maps.published), entries(&maps.rebuilt)) {
+        (Some(published), Some(rebuilt)) if published != rebuilt => {
+            let places = published.keys().chain(rebuilt.keys());
+            let differ: BTreeSet<u32> = places
+                .filter(|id| published.get(id) != rebuilt.get(id))
+                .copied()
+                .collect();
+            format!("The physical maps differ at APIC IDs {}.", ranges(differ))
+        }
+        (Some(map), _) | (None, Some(map)) => match map.len() {
+            0 => "The physical map is empty.".to_owned(),
+            1 => "The physical map has 1 entry.".to_owned(),
+            entries => format!("The physical map has {entries} entries."),
+        },
+        (None, None) => return None,
+    };
+    Some(words)
+}
+
 /// A register as the SDM writes it.
 #[must_use]
 pub const fn register_name(register: Register) -> &'static str {
@@ -185,6 +233,17 @@ pub fn reservation(finding: &Finding) -> Option<&'static str> {
     match (finding.confidence, finding.suspected) {
         (Confidence::Certain, false) => None,
         (Confidence::Certain, true) => Some("suspected"),
+        (_, false) => Some("uncertain state"),
+        (_, true) => Some("suspected, uncertain state"),
+    }
+}
+
+/// The same of a finding as a document tells it.
+#[must_use]
+pub fn told_reservation(finding: &message::Finding) -> Option<&'static str> {
+    match (&*finding.confidence, finding.suspected) {
+        ("certain", false) => None,
+        ("certain", true) => Some("suspected"),
         (_, false) => Some("uncertain state"),
         (_, true) => Some("suspected, uncertain state"),
     }

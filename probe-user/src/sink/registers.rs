@@ -13,7 +13,7 @@ use super::phrase;
 const MIN_RUN: usize = 3;
 
 /// The rows of a table of vCPUs: first and last of neighbours that can share one.
-pub(super) fn runs(vcpus: &[VcpuSample]) -> impl Iterator<Item = (&VcpuSample, &VcpuSample)> {
+pub(crate) fn runs(vcpus: &[VcpuSample]) -> impl Iterator<Item = (&VcpuSample, &VcpuSample)> {
     let mut rest = vcpus;
     std::iter::from_fn(move || {
         let first = rest.first()?;
@@ -48,7 +48,7 @@ fn follows_from_id(lapic: &Lapic) -> bool {
 
 /// The slots that the LDR names: `bits 0-2`, in a cluster `c2 bit 3`. None in x2APIC mode, where the logical
 /// ID is no matter of slots.
-pub(super) fn logical_id(lapic: &Lapic) -> String {
+pub(crate) fn logical_id(lapic: &Lapic) -> String {
     let id = lapic.xapic_logical_id().0;
     let (cluster, bits) = match (lapic.mode(), lapic.dfr.model_of_map()) {
         (ApicMode::X2apic, _) => return "-".to_owned(),
@@ -65,7 +65,7 @@ pub(super) fn logical_id(lapic: &Lapic) -> String {
 }
 
 /// The two legal DFR values by name, any other raw.
-pub(super) fn model(dfr: Dfr) -> String {
+pub(crate) fn model(dfr: Dfr) -> String {
     match dfr.0 {
         u32::MAX => "flat".to_owned(),
         0x0fff_ffff => "cluster".to_owned(),
@@ -74,7 +74,7 @@ pub(super) fn model(dfr: Dfr) -> String {
 }
 
 /// Whether it accepts fixed interrupts, or what keeps it from doing so.
-pub(super) fn enabled(lapic: &Lapic) -> &'static str {
+pub(crate) fn enabled(lapic: &Lapic) -> &'static str {
     match (lapic.hw_enabled(), lapic.sw_enabled) {
         (true, true) => "yes",
         (true, false) => "sw off",

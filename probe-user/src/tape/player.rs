@@ -76,6 +76,8 @@ pub struct Player<R> {
     /// Whether any VM passed the filter; if none did, those that did not.
     matched: bool,
     present: Vec<VmIdentity>,
+    /// What was read and is later than the moment to stop at.
+    ahead: Option<(BootTime, Entry)>,
 }
 
 /// What one step brought.
@@ -106,6 +108,7 @@ impl<R: Read> Player<R> {
             otherwise: false,
             matched: false,
             present: Vec::new(),
+            ahead: None,
         })
     }
 
@@ -114,7 +117,11 @@ impl<R: Read> Player<R> {
     /// # Errors
     /// As [`Reader::next_entry`]. What was played before stands.
     pub fn step(&mut self, told: &mut Vec<Output>) -> Result<Replayed, Error> {
-        let Some((now, entry)) = self.reader.next_entry()? else {
+        let next = match self.ahead.take() {
+            Some(ahead) => Some(ahead),
+            None => self.reader.next_entry()?,
+        };
+        let Some((now, entry)) = next else {
             let ending = self.reader.ending().unwrap_or(Ending::Whole);
             self.end(ending, told);
             return Ok(Replayed::End(ending));
@@ -125,6 +132,7 @@ impl<R: Read> Player<R> {
             && until < now
         {
             self.now = until;
+            self.ahead = Some((now, entry));
             return Ok(Replayed::Until);
         }
         if self.otherwise {
@@ -151,6 +159,11 @@ impl<R: Read> Player<R> {
             Entry::End => {}
         }
         Ok(Replayed::To(now))
+    }
+
+    /// Goes on past the moment to stop at, to the end.
+    pub fn go_on(&mut self) {
+        self.options.until = None;
     }
 
     /// The engine; `None` while the recording has said of no host.

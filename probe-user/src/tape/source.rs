@@ -67,6 +67,11 @@ impl Tape {
         })
     }
 
+    /// Goes on past the moment to stop at, to the end.
+    pub fn go_on(&mut self) {
+        self.player.go_on();
+    }
+
     /// What plays it.
     #[must_use]
     pub const fn player(&self) -> &Player<Box<dyn Read>> {

@@ -125,7 +125,10 @@ fn tasks<'a>(kernels: &'a [Kernel], binaries: &'a Binaries, tally: &mut Tally) -
             run: Box::new(move || vec![shipped::package::live(kernel.clone(), binaries)]),
         });
     }
-    for kernel in kernels.iter().filter(|kernel| shipped::reproducer::is_for(kernel.series())) {
+    for kernel in kernels
+        .iter()
+        .filter(|kernel| shipped::reproducer::is_for(kernel.series()))
+    {
         tasks.push(Task {
             weight: shipped::reproducer::WEIGHT,
             run: Box::new(move || vec![shipped::reproducer::live(kernel.clone(), binaries)]),

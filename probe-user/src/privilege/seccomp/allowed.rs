@@ -136,18 +136,30 @@ const BPF_COMMANDS: [u64; 3] = [1, 10, 15];
 /// block.
 const IOCTLS: [u64; 2] = [libc::TCGETS, libc::FIONBIO];
 
+/// What a program does besides that draws on a terminal: it asks its size, and gives back the mode in which it found it.
+const TERMINAL_IOCTLS: [u64; 4] = [libc::TIOCGWINSZ, libc::TCSETS, libc::TCGETS2, libc::TCSETS2];
+
 const FAMILIES: [libc::c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
-pub(super) fn calls() -> Result<Calls, PrivilegeError> {
+/// `terminal` where the process draws on one.
+pub(super) fn calls(terminal: bool) -> Result<Calls, PrivilegeError> {
     let mut calls: Calls = CALLS.iter().map(|&call| (call, Vec::new())).collect();
-    calls.extend(conditional().map_err(unbuilt)?);
+    calls.extend(conditional(terminal).map_err(unbuilt)?);
+    if terminal {
+        // Gives back the standard error.
+        calls.insert(libc::SYS_dup2, Vec::new());
+    }
     Ok(calls)
 }
 
-fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
+fn conditional(terminal: bool) -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
     let no_code = || rule(2, Dword, MaskedEq(bits(libc::PROT_EXEC)), 0);
     let of_family = |family: &libc::c_int| rule(0, Dword, Eq, bits(*family));
     let is_thread = bits(libc::CLONE_THREAD);
+    let mut ioctls = IOCTLS.to_vec();
+    if terminal {
+        ioctls.extend(TERMINAL_IOCTLS);
+    }
     let this_process = u64::from(std::process::id());
     Ok(vec![
         (
@@ -158,7 +170,7 @@ fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
         (libc::SYS_mprotect, vec![no_code()?]),
         (
             libc::SYS_ioctl,
-            any(&IOCTLS, |&request| rule(1, Dword, Eq, request))?,
+            any(&ioctls, |&request| rule(1, Dword, Eq, request))?,
         ),
         (libc::SYS_socket, any(&FAMILIES, of_family)?),
         (libc::SYS_socketpair, vec![of_family(&libc::AF_UNIX)?]),

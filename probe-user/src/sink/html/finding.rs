@@ -24,7 +24,7 @@ pub(super) fn card(id: &str, finding: &Finding) -> Markup {
                     None => (escape_line(&finding.rule)),
                 }
                 @if let Some(slots) = phrase::slots(&slots) { ", " (slots) }
-                @if let Some(words) = reservation(finding) { span.quiet { " (" (words) ")" } }
+                @if let Some(words) = phrase::told_reservation(finding) { span.quiet { " (" (words) ")" } }
             }
             p { (escape_line(&finding.summary)) "." }
             dl {
@@ -40,15 +40,6 @@ pub(super) fn card(id: &str, finding: &Finding) -> Markup {
             }
             (evidence(&finding.evidence))
         }
-    }
-}
-
-fn reservation(finding: &Finding) -> Option<&'static str> {
-    match (&*finding.confidence, finding.suspected) {
-        ("certain", false) => None,
-        ("certain", true) => Some("suspected"),
-        (_, false) => Some("uncertain state"),
-        (_, true) => Some("suspected, uncertain state"),
     }
 }
 
