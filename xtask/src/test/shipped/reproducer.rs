@@ -103,7 +103,9 @@ fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<()> {
 /// Makes the program of the recording, for a userland without a C library.
 fn compile(ldrscope: &Path, directory: &Path) -> Result<()> {
     let mut reproduce = Command::new(ldrscope);
-    reproduce.args(["reproduce", "--from"]).arg(paths::workspace().join(RECORDING));
+    reproduce
+        .args(["reproduce", "--from"])
+        .arg(paths::workspace().join(RECORDING));
     let program = tool::capture(reproduce.args(["--at", MOMENT]))?;
     let source = directory.join("reproduce.c");
     fs::write(&source, program).with_context(|| format!("cannot write {}", source.display()))?;
