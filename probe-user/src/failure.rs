@@ -5,7 +5,12 @@ use std::io::{self, Write};
 use log::Level;
 
 use crate::{
-    command::{deliver::Untold, diff::BothFromStdin, print::NoSuchPage, reproduce::AtOfSnapshot},
+    command::{
+        deliver::Untold,
+        diff::BothFromStdin,
+        print::{NoSuchPage, NotParsed},
+        reproduce::AtOfSnapshot,
+    },
     daemon::{config::ConfigError, opening::OpenError},
     escape::escape_line,
     exit::Exit,
@@ -100,6 +105,9 @@ fn judge(error: &anyhow::Error) -> (&'static str, &str, Exit) {
                 Exit::CouldNotLook
             };
             return ("not-reproducible", error.remedy(), exit);
+        }
+        if cause.is::<NotParsed>() {
+            return ("usage", "`ldrscope --help` says what there is", Exit::Usage);
         }
         if cause.is::<NoSuchPage>() {
             return ("no-such-page", "`ldrscope print verbs` lists them", Exit::Usage);

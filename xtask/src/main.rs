@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod commit;
 mod demo;
 mod dist;
 mod fuzz;
@@ -11,6 +12,7 @@ mod kernels;
 mod lab;
 mod licences;
 mod lint;
+mod matrix;
 mod oracle;
 mod paths;
 mod progress;
@@ -50,6 +52,8 @@ enum Command {
     Oracle(oracle::Arguments),
     /// Run lints, unit tests and the lab's suites; ends with `N passed, N failed`
     Test(test::Arguments),
+    /// Write docs/kernels.md: which kernels were tested, of what runs of `test` left behind
+    Matrix,
     /// Run what takes too long for `test`, whole; ends with `N passed, N failed`
     Soak(soak::Arguments),
     /// Check format, clippy for both targets, licences and the tree's own rules
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Matrix => done(matrix::run()),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Lint => lint::run(),
     };

@@ -24,6 +24,12 @@ pub enum What {
         /// The shell
         shell: Shell,
     },
+    /// Say whether these words are a command line of ldrscope's, and do nothing
+    Parsed {
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
     /// Print the verbs that have a manual page, one a line
     Verbs,
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
 use clap_mangen::Man;
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -29,10 +29,15 @@ pub struct NoSuchPage {
     present: Vec<String>,
 }
 
+/// Words that are no command line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotParsed(clap::Error);
+
 /// Prints.
 ///
 /// # Errors
-/// A verb without a page, or an output that fails.
+/// A verb without a page, words that are no command line, or an output that fails.
 pub fn run(arguments: &Print) -> Result<Exit> {
     let text = match &arguments.what {
         What::Man { verb: None } => page(Cli::command())?,
@@ -43,6 +48,7 @@ pub fn run(arguments: &Print) -> Result<Exit> {
             clap_complete::generate(*shell, &mut command, "ldrscope", &mut text);
             text
         }
+        What::Parsed { words } => parsed(words)?,
         What::Verbs => verbs()
             .map(|verb| format!("{}\n", verb.get_name()))
             .collect::<String>()
@@ -53,6 +59,15 @@ pub fn run(arguments: &Print) -> Result<Exit> {
         .and_then(|()| out.flush())
         .map_err(OutputError)?;
     Ok(Exit::Done)
+}
+
+/// A confirmation; asking for help or the version is a command line, too.
+fn parsed(words: &[String]) -> Result<Vec<u8>, NotParsed> {
+    let words = ["ldrscope"].into_iter().chain(words.iter().map(String::as_str));
+    match Cli::try_parse_from(words) {
+        Err(error) if error.use_stderr() => Err(NotParsed(error)),
+        _ => Ok(b"ok\n".to_vec()),
+    }
 }
 
 /// The verbs that people use, in the order of the help.
@@ -118,6 +133,26 @@ mod tests {
                 "{page}"
             );
             assert!(page.contains("\\-\\-verbose"), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_judged_and_not_run() {
+        let judge = |text: &str| {
+            let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            parsed(&words)
+        };
+        for good in ["watch --vm web", "--help", "deliver --dest 0x10-0x1f", "replay -"] {
+            assert!(judge(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "watch --wm web",
+            "dance",
+            "snapshot --at 1s",
+            "deliver --dest x",
+            "diff one",
+        ] {
+            assert!(judge(bad).is_err(), "{bad}");
         }
     }
 

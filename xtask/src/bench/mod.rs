@@ -20,9 +20,10 @@ use serde_json::Value;
 
 use crate::{
     build::{self, Binaries, Profile},
+    commit,
     kernels::{self, Series},
     lab::{Channels, Host, Input, Session},
-    paths, progress, setup, tool,
+    paths, progress, setup,
 };
 
 /// The oldest kernel that fentry programs may be attached to, and one each of what came after.
@@ -116,7 +117,7 @@ fn bench(series: Series, arguments: &Arguments, binaries: &Binaries) -> Result<(
         .context("the lab's figures are no JSON")?;
     let head = table::Head {
         kernel: kernel.to_string(),
-        commit: commit(),
+        commit: commit::current(),
         command: format!(
             "cargo xtask bench --kernel {series} --rounds {}",
             arguments.rounds
@@ -139,23 +140,6 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     progress::note(format_args!("written: {}", path.display()));
     Ok(())
-}
-
-/// The commit that was measured, and whether the tree was as it says.
-fn commit() -> String {
-    let ask = |arguments: &[&str]| {
-        let mut git = std::process::Command::new("git");
-        git.arg("-C").arg(paths::workspace()).args(arguments);
-        tool::capture(&mut git)
-    };
-    match (
-        ask(&["rev-parse", "--short=12", "HEAD"]),
-        ask(&["status", "--porcelain", "--", ".", ":!docs/performance"]),
-    ) {
-        (Ok(commit), Ok(changes)) if changes.trim().is_empty() => commit.trim().to_owned(),
-        (Ok(commit), _) => format!("{}, changed", commit.trim()),
-        _ => "not known".to_owned(),
-    }
 }
 
 /// The command's output, for later.

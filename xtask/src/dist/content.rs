@@ -65,6 +65,9 @@ pub(super) enum Shell {
 
 /// What the tarball has of the sources: files, and directories with their slash.
 const TREE: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",

@@ -3,7 +3,7 @@
 //! Lints, unit tests, some seconds of fuzzing, the build, what ships beside the binary ([`shipped`]), then the suite of cases
 //! in the lab, for each kernel in the boots it lists ([`suite`]), the journeys between kernels ([`journey`]) and a package's
 //! life on a host, in [`lanes`] beside each other. A failed part does not stop the others unless they need it; the account at
-//! the end counts every check, unit test and case.
+//! the end counts every check, unit test and case, and what became of each case is kept for [`crate::matrix`].
 
 mod journey;
 pub(crate) mod lanes;
@@ -21,7 +21,7 @@ use crate::{
     build::{self, Binaries, Profile},
     fuzz,
     kernels::{self, Kernel, MATRIX, Series},
-    lint, setup,
+    lint, matrix, setup,
     tally::Tally,
 };
 
@@ -79,7 +79,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     match binaries {
         Some(binaries) => {
-            for end in lanes::run(tasks(&ready, &binaries, &mut tally)) {
+            let ends = lanes::run(tasks(&ready, &binaries, &mut tally));
+            if let Err(error) = matrix::keep(&ready, &ends) {
+                tally.failed(
+                    "record of the run".to_owned(),
+                    &format!("{error:#}"),
+                    Duration::ZERO,
+                );
+            }
+            for end in ends {
                 match end.failure {
                     None => tally.passed(end.name, end.took),
                     Some(reason) => tally.failed(end.name, &reason, end.took),

@@ -1,8 +1,10 @@
 //! What ships beside the binary, held to the programs that will read it: the alert rules to promtool, the unit to systemd,
-//! the configuration to `ldrscope`, the page of a snapshot to a browser ([`page`]), a reproduction
+//! the configuration and the documents' command
+//! lines to `ldrscope`, the page of a snapshot to a browser ([`page`]), a reproduction
 //! to a compiler and a kernel ([`reproducer`]), the packages to dpkg on a host ([`package`]); and all
 //! of it to each other's names.
 
+mod commands;
 mod configuration;
 mod dashboard;
 mod families;
@@ -53,6 +55,11 @@ pub(super) fn checks(tally: &mut Tally, ldrscope: &Path) {
     tally.check("configuration", "ldrscope serve --check-config", || {
         configuration::check(ldrscope)
     });
+    tally.count(
+        "documented command lines",
+        "ldrscope, on the shipped recordings",
+        || commands::check(ldrscope),
+    );
     tally.check("page", "chromium, headless", page::check);
     tally.check("manifests", "the YAML parser", manifests::check);
     tally.check("packages", "a second packaging", || {
