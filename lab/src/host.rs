@@ -83,6 +83,14 @@ impl Series {
         rustix::system::uname().release().to_string_lossy().parse()
     }
 
+    /// Whether it takes the CPU from its own code, by default: with the lazy preemption of 6.13 and later. An fentry program that
+    /// loses the CPU misses what another task comes to in its function meanwhile, which the kernel counts
+    /// (`__bpf_prog_enter_recur`) and ldrscope tells as lost.
+    pub fn preempts_itself(self) -> bool {
+        let first = Self { major: 6, minor: 13 };
+        self >= first
+    }
+
     /// The rules of this series' own KVM.
     pub fn map_rules(self) -> MapRules {
         let first_with_conflicts = Self { major: 6, minor: 3 };

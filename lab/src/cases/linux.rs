@@ -193,14 +193,11 @@ const MISSED_AT_MOST: u64 = 10;
 
 /// That no record was lost, and that every VM that turned uncertain is certain again.
 ///
-/// With the lazy preemption of 6.13 and later, kernels preempt themselves that did not before. An fentry program that a tick interrupts
-/// then misses what another task comes to its function with meanwhile, which the kernel counts (`__bpf_prog_enter_recur`). Under
-/// emulation, where a program's first run takes as long as a tick, a guest's INITs meet that; ldrscope must say so and read
-/// all again.
+/// On a kernel that preempts itself a guest's INITs can meet a program that has lost the CPU: emulated, its first run takes as
+/// long as a tick. ldrscope must say so and read all again.
 fn lost_nothing(watch: &Watch, step: &str) -> CaseResult {
-    const PREEMPTS_ITSELF: Series = Series { major: 6, minor: 13 };
     let kernel = Series::running().map_err(|error| CaseError::Unmet(error.to_string()))?;
-    let allowed = if kernel >= PREEMPTS_ITSELF {
+    let allowed = if kernel.preempts_itself() {
         MISSED_AT_MOST
     } else {
         0

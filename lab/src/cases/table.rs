@@ -378,8 +378,14 @@ mod tests {
         };
         assert!(names(Series::V6_12).len() > names(Series::V6_1).len());
         let mut possible = names(Series::V6_1);
-        // More vCPUs than it lets a guest have.
-        possible.retain(|name| !name.starts_with("boot-1024"));
+        // What is about one kernel of several tells nothing of the others.
+        let is_chosen = |name: &String| {
+            let entry = TABLE
+                .iter()
+                .find(|entry| name.split('/').next() == Some(entry.name));
+            entry.is_none_or(|entry| entry.tested_on.is_some())
+        };
+        possible.retain(|name| !is_chosen(name));
         assert!(names(Series::V5_10).is_superset(&possible));
     }
 

@@ -9,6 +9,7 @@ use super::{ONE_SECOND, load, mostly_within, note, signal};
 use crate::cases::expect::settles_at;
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::{Status, StatusKind};
+use crate::host::Series;
 use crate::load::{End, Kind};
 use crate::tool::{PATIENCE, Watch};
 
@@ -56,8 +57,10 @@ pub(in crate::cases) fn stopped_reader(context: &Context, bench: &mut Bench) -> 
         format!("{writes} writes are too few to try anything")
     })?;
     let sent = UNANSWERED * u64::from(VMS);
+    // Programs that lose the CPU in a storm miss some, which are counted as well.
+    let more = lost + ROOM > sent && Series::running().is_ok_and(Series::preempts_itself);
     watch.require(
-        lost + ROOM == sent,
+        lost + ROOM == sent || more,
         &format!(
             "of {sent} records {ROOM} found room, so that {} should be counted as lost, {lost} are",
             sent - ROOM

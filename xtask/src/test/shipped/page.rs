@@ -22,17 +22,26 @@ const PAGES: [Expected; 7] = [
     Expected::new("vcpus-1024", 1, 16),
 ];
 
-/// What is looked at: by day, by night, on a telephone.
-const SIGHTS: [(&str, &[&str]); 3] = [
-    ("light", &["--window-size=1280,3000"]),
-    (
-        "dark",
-        &[
-            "--window-size=1280,3000",
-            "--blink-settings=preferredColorScheme=0",
-        ],
-    ),
-    ("narrow", &["--window-size=500,3000"]),
+const LIGHT: Sight = ("light", &["--window-size=1280,3000"]);
+const DARK: Sight = (
+    "dark",
+    &[
+        "--window-size=1280,3000",
+        "--blink-settings=preferredColorScheme=0",
+    ],
+);
+const NARROW: Sight = ("narrow", &["--window-size=500,3000"]);
+
+/// A way of looking at a page: its name, and the browser's flags for it.
+type Sight = (&'static str, &'static [&'static str]);
+
+/// What is looked at, by day, by night, on a telephone.
+const PICTURES: [(&str, Sight); 5] = [
+    ("crashed", LIGHT),
+    ("crashed", DARK),
+    ("crashed", NARROW),
+    ("many", LIGHT),
+    ("vcpus-1024", NARROW),
 ];
 
 /// A page of text is larger than this as a picture, an empty one smaller.
@@ -88,16 +97,14 @@ pub(super) fn check() -> Result<()> {
         let said = browse(&directory, page.name, &["--dump-dom"])?;
         page.check(&said).with_context(|| format!("{}.html", page.name))?;
     }
-    for name in ["crashed", "many", "vcpus-1024"] {
-        for (sight, flags) in SIGHTS {
-            let picture = directory.join(format!("{name}-{sight}.png"));
-            let screenshot = format!("--screenshot={}", picture.display());
-            browse(&directory, name, &[flags, &[&screenshot]].concat())?;
-            let size = fs::metadata(&picture)
-                .with_context(|| format!("there is no {}", picture.display()))?
-                .len();
-            ensure!(size > EMPTY_PICTURE, "{} is empty", picture.display());
-        }
+    for (name, (sight, flags)) in PICTURES {
+        let picture = directory.join(format!("{name}-{sight}.png"));
+        let screenshot = format!("--screenshot={}", picture.display());
+        browse(&directory, name, &[flags, &[&screenshot]].concat())?;
+        let size = fs::metadata(&picture)
+            .with_context(|| format!("there is no {}", picture.display()))?
+            .len();
+        ensure!(size > EMPTY_PICTURE, "{} is empty", picture.display());
     }
     Ok(())
 }
