@@ -137,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn every_shell_completes_every_verb() {
+        use clap_complete::Shell;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ldrscope", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for verb in verbs() {
+                assert!(script.contains(verb.get_name()), "{shell}: {}", verb.get_name());
+            }
+        }
+    }
+
+    #[test]
     fn a_command_line_is_judged_and_not_run() {
         let judge = |text: &str| {
             let words: Vec<String> = text.split(' ').map(str::to_owned).collect();

@@ -237,6 +237,9 @@ fn kept(context: &Context, directory: &Path, recordings: &Path) -> CaseResult {
     let mut daemon = Daemon::ready(
         PORT,
         &[
+            // The log is to have all that was critical by the time of the recording.
+            "--rate-limit",
+            "off",
             "--snapshot-dir",
             "/tmp/snapshots",
             "--snapshot-keep",
