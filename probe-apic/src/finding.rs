@@ -36,11 +36,15 @@ pub enum Rule {
     ApicvInhibited,
     /// Published and rebuilt map differ.
     MapDivergence,
+    /// A real interrupt reached nobody.
+    InterruptLost,
+    /// A real interrupt did not reach exactly those whom it names.
+    InterruptMisrouted,
 }
 
 impl Rule {
     /// All of them, in the order of the design's table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::LdrMultiBit,
         Self::LdrCollision,
         Self::LdrStale,
@@ -52,6 +56,8 @@ impl Rule {
         Self::MapDisabled,
         Self::ApicvInhibited,
         Self::MapDivergence,
+        Self::InterruptLost,
+        Self::InterruptMisrouted,
     ];
 
     /// The word of the JSON contract.
@@ -69,6 +75,8 @@ impl Rule {
             Self::MapDisabled => "map-disabled",
             Self::ApicvInhibited => "apicv-inhibited",
             Self::MapDivergence => "map-divergence",
+            Self::InterruptLost => "interrupt-lost",
+            Self::InterruptMisrouted => "interrupt-misrouted",
         }
     }
 }
@@ -115,7 +123,7 @@ pub enum Severity {
     Notice,
     /// Destinations are broken but none is aimed at, or right but slow while the guest uses logical mode.
     Warning,
-    /// A broken destination is aimed at.
+    /// A broken destination is aimed at, or a real interrupt went astray.
     Critical,
 }
 

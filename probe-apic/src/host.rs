@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    id::VmId,
+    id::{BootTime, VmId},
     map_rules::MapRules,
-    observation::{Observation, Origin, VmSample, VmSeen},
+    observation::{Observation, Origin, Sent, VmSample, VmSeen},
     vm::{Judging, Vm},
 };
 
@@ -26,6 +26,18 @@ pub struct Host {
     vms: BTreeMap<VmId, Vm>,
     /// The VMs whose published map is not what the rules make of their registers.
     contradicting: BTreeSet<VmId>,
+    /// Whether KVM is known to pick one of several lowest-priority targets by the vector.
+    picks_by_vector: bool,
+    interrupts: Interrupts,
+}
+
+/// Interrupts that were counted, of all VMs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interrupts {
+    /// It is known what became of them.
+    pub judged: u64,
+    /// It is not, since their VM changed at about that time, or KVM picks its targets by what cannot be seen.
+    pub unjudged: u64,
 }
 
 impl Host {
@@ -40,6 +52,17 @@ impl Host {
             proven: false,
             vms: BTreeMap::new(),
             contradicting: BTreeSet::new(),
+            picks_by_vector: false,
+            interrupts: Interrupts::default(),
+        }
+    }
+
+    /// The same host, of whose KVM it is known whether it picks one of several lowest-priority targets by the vector.
+    #[must_use]
+    pub fn picking_by_vector(self, picks_by_vector: bool) -> Self {
+        Self {
+            picks_by_vector,
+            ..self
         }
     }
 
@@ -115,7 +138,31 @@ impl Host {
                 self.vms.get_mut(vm)?.skipped();
                 None
             }
+            Observation::Sent(sent) => self.sent(sent),
         }
+    }
+
+    fn sent(&mut self, sent: &Sent) -> Option<VmId> {
+        let vm = self.vms.get_mut(&sent.vm)?;
+        let told = self.picks_by_vector || !sent.lowest_priority;
+        let judged = if told { vm.sent(sent) } else { None };
+        let count = match judged {
+            Some(_) => &mut self.interrupts.judged,
+            None => &mut self.interrupts.unjudged,
+        };
+        *count = count.saturating_add(sent.count);
+        judged?.then_some(sent.vm)
+    }
+
+    /// Forgets what went astray too long ago to count, of one VM. True where there was any.
+    pub fn fade(&mut self, vm: VmId, now: BootTime) -> bool {
+        self.vms.get_mut(&vm).is_some_and(|vm| vm.fade(now))
+    }
+
+    /// The interrupts that were counted so far.
+    #[must_use]
+    pub const fn interrupts(&self) -> Interrupts {
+        self.interrupts
     }
 
     /// The VM of a sample. One whose `VmSeen` was lost is taken as found running.

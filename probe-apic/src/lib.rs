@@ -9,6 +9,7 @@
 
 pub mod aim;
 pub mod apicv;
+pub mod astray;
 pub mod cause;
 pub mod comm;
 pub mod delivery;

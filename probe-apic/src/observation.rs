@@ -28,6 +28,29 @@ pub enum Observation {
     /// Touches of this VM were left out, up to its next sample: that shows the state, but who brought it about is
     /// not known for certain.
     Skipped(VmId),
+    /// Interrupts were sent.
+    Sent(Sent),
+}
+
+/// Interrupts of one kind that KVM was given for delivery, while one map was in use. Taken in after all else that happened by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The VM.
+    pub vm: VmId,
+    /// When the first of them was sent, at the earliest.
+    pub from: BootTime,
+    /// When the last of them was, at the latest.
+    pub until: BootTime,
+    /// Recalculations of the VM seen by then.
+    pub recalculations: u64,
+    /// The logical destination, as KVM took it from the message; never broadcast.
+    pub dest: u32,
+    /// The vector.
+    pub vector: u8,
+    /// Whether one of those named was to get each: lowest priority, or an MSI with the redirection hint.
+    pub lowest_priority: bool,
+    /// How many.
+    pub count: u64,
 }
 
 /// A VM exists.

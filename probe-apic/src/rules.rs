@@ -17,6 +17,9 @@ mod apicv_inhibited;
 mod claims;
 mod conflict;
 mod dfr_invalid;
+mod gone_astray;
+mod interrupt_lost;
+mod interrupt_misrouted;
 mod ldr_collision;
 mod ldr_multi_bit;
 mod ldr_stale;
@@ -78,6 +81,14 @@ const TABLE: [Row; Rule::ALL.len()] = [
     Row {
         rule: Rule::MapDivergence,
         find: map_divergence::find,
+    },
+    Row {
+        rule: Rule::InterruptLost,
+        find: interrupt_lost::find,
+    },
+    Row {
+        rule: Rule::InterruptMisrouted,
+        find: interrupt_misrouted::find,
     },
 ];
 
@@ -144,6 +155,7 @@ impl Draft<'_> {
             // It names who caused the scans; they slow every logical interrupt.
             Rule::MapDisabled => Scope::logical(vcpus, &self.slots).slow_everywhere(),
             Rule::ApicvInhibited => Scope::logical(vcpus, &self.slots).losing_apicv(),
+            Rule::InterruptLost | Rule::InterruptMisrouted => Scope::logical(vcpus, &self.slots).seen(),
             _ => Scope::logical(vcpus, &self.slots),
         }
     }
@@ -166,7 +178,11 @@ impl Draft<'_> {
             severity: assessment.severity,
             vcpus: self.vcpus.iter().map(|vcpu| vcpu.id).collect(),
             slots,
-            since: vm.state_since(),
+            since: match rule {
+                Rule::InterruptLost => gone_astray::since(vm, interrupt_lost::is_meant),
+                Rule::InterruptMisrouted => gone_astray::since(vm, interrupt_misrouted::is_meant),
+                _ => vm.state_since(),
+            },
             summary,
             confidence: vm.confidence(),
             suspected: self.suspected,

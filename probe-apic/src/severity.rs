@@ -43,6 +43,8 @@ pub(crate) struct Scope {
     slow_everywhere: bool,
     /// Whether the VM lost APICv or AVIC for it.
     loses_apicv: bool,
+    /// Whether a real interrupt went astray.
+    seen: bool,
     /// Whether one of the vCPUs is disabled.
     has_disabled: bool,
 }
@@ -73,6 +75,7 @@ impl Scope {
             whole_vm: false,
             slow_everywhere: false,
             loses_apicv: false,
+            seen: false,
             has_disabled: false,
         };
         for vcpu in vcpus {
@@ -100,9 +103,20 @@ impl Scope {
         }
     }
 
+    /// The same, but that a real interrupt went astray.
+    pub(crate) fn seen(self) -> Self {
+        Self {
+            whole_vm: false,
+            seen: true,
+            ..self
+        }
+    }
+
     /// What it amounts to at least, whoever gets what.
     const fn at_least(&self) -> Severity {
-        if self.loses_apicv {
+        if self.seen {
+            Severity::Critical
+        } else if self.loses_apicv {
             Severity::Warning
         } else {
             Severity::Info

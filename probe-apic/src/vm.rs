@@ -5,6 +5,7 @@
 use crate::{
     aim::Aim,
     apicv::Inhibits,
+    astray::Astray,
     delivery::{Deliveries, DestinationMode, Fabric},
     finding::Confidence,
     history::{History, News},
@@ -17,6 +18,7 @@ use crate::{
 
 mod agreement;
 mod dispute;
+mod sent;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +70,11 @@ pub struct Vm {
     lost: bool,
     /// What the sample shows may be older than ldrscope's acquaintance with the VM.
     first_acquaintance: bool,
+    /// The most recalculations that anything told of.
+    recalculations: u64,
+    /// When it was seen last that something changed without a recalculation.
+    strayed_at: Option<BootTime>,
+    astray: Astray,
 }
 
 /// The map that deliveries are computed from.
@@ -95,11 +102,15 @@ impl Vm {
             dispute: None,
             lost: false,
             first_acquaintance: seen.origin == Origin::Scan,
+            recalculations: 0,
+            strayed_at: None,
+            astray: Astray::default(),
         }
     }
 
     /// Takes in a touch. True where the VM is to be judged again because of it alone.
     pub(crate) fn touched(&mut self, touched: &Touched) -> bool {
+        self.recalculations = self.recalculations.max(touched.recalculations);
         match self.history.touched(touched) {
             News::None => false,
             News::WithNextSample => {
@@ -116,6 +127,14 @@ impl Vm {
     /// Takes in a sample. True where it says anything new. One that shows published and rebuilt map diverge for the
     /// first time says nothing yet; see [`dispute`].
     pub(crate) fn sampled(&mut self, sample: &VmSample) -> bool {
+        self.recalculations = self.recalculations.max(sample.recalculations);
+        if self
+            .sample
+            .as_ref()
+            .is_some_and(|last| sent::strays(last, sample))
+        {
+            self.strayed_at = Some(sample.at);
+        }
         let same = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
         if same {
             self.dispute = None;
@@ -160,6 +179,7 @@ impl Vm {
             Some((rebuild, agrees)) => (Some(rebuild), agrees),
             None => (None, None),
         };
+        self.forget_what_healed();
         true
     }
 
@@ -262,8 +282,8 @@ impl Vm {
 
     /// The kernel's timestamp of the last event that made the VM worth judging (again).
     #[must_use]
-    pub const fn trigger(&self) -> Option<BootTime> {
-        self.news_at
+    pub fn trigger(&self) -> Option<BootTime> {
+        self.news_at.max(self.astray.news_at())
     }
 
     /// When the state as it is came about; `None` where it is older than the observation.

@@ -112,9 +112,25 @@ pub struct Layout {
     pub task_comm: u32,
     /// `kvm_vcpu.preempt_notifier.link`, where `task_preempt_notifiers` is there.
     pub vcpu_preempt_link: u32,
+    /// `kvm_lapic_irq.vector` (4 bytes), optional; without it and every one of the following no interrupt is counted.
+    pub irq_vector: u32,
+    /// `kvm_lapic_irq.delivery_mode` (2 bytes), optional.
+    pub irq_delivery_mode: u32,
+    /// `kvm_lapic_irq.dest_mode` (2 bytes), optional.
+    pub irq_dest_mode: u32,
+    /// `kvm_lapic_irq.level` (1 byte), optional.
+    pub irq_level: u32,
+    /// `kvm_lapic_irq.trig_mode` (2 bytes), optional.
+    pub irq_trig_mode: u32,
+    /// `kvm_lapic_irq.shorthand` (4 bytes), optional.
+    pub irq_shorthand: u32,
+    /// `kvm_lapic_irq.dest_id` (4 bytes), optional.
+    pub irq_dest_id: u32,
+    /// `kvm_lapic_irq.msi_redir_hint` (1 byte), optional.
+    pub irq_redirection_hint: u32,
 }
 }
-assert_size!(Layout, 24 + 48 * 4);
+assert_size!(Layout, 24 + 56 * 4);
 
 impl Layout {
     /// What the object holds before the loader overrides it. The programs refuse to run on it, since
@@ -171,5 +187,13 @@ impl Layout {
         task_preempt_notifiers: 0,
         task_comm: 0,
         vcpu_preempt_link: 0,
+        irq_vector: 0,
+        irq_delivery_mode: 0,
+        irq_dest_mode: 0,
+        irq_level: 0,
+        irq_trig_mode: 0,
+        irq_shorthand: 0,
+        irq_dest_id: 0,
+        irq_redirection_hint: 0,
     };
 }

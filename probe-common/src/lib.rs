@@ -8,6 +8,7 @@
 
 pub mod counts;
 pub mod event;
+pub mod interrupts;
 pub mod layout;
 pub mod regs;
 pub mod speaking;

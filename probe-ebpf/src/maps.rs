@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     counts::Counts,
+    interrupts::{Bank, Pulse},
     speaking::Speaking,
     window::{UNKNOWN, Window},
 };
@@ -98,3 +99,12 @@ const MMAPABLE: u32 = 1 << 10;
 /// Where the programs that run on demand put their copies.
 #[map]
 pub(crate) static WINDOW: Array<Window> = Array::with_max_entries(1, MMAPABLE);
+
+/// Interrupts that each CPU counts: two banks side by side for each. The loader makes room for as many CPUs as there may be, where
+/// interrupts are to be counted.
+#[map]
+pub(crate) static BANKS: Array<Bank> = Array::with_max_entries(1, MMAPABLE);
+
+/// Whether and for which window they are counted.
+#[map]
+pub(crate) static PULSE: Array<Pulse> = Array::with_max_entries(1, MMAPABLE);

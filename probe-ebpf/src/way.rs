@@ -17,6 +17,9 @@ pub(crate) trait Way: Copy {
     /// Whether programs that were entered this way are to say anything now.
     fn speaks() -> bool;
 
+    /// The same for what must not be told twice, as a count: while programs are exchanged the fentry programs alone do.
+    fn speaks_alone() -> bool;
+
     /// Reads one plain value behind a pointer that came in this way.
     fn read<T: Copy>(from: u64) -> Option<T>;
 }
@@ -36,6 +39,11 @@ impl Way for Kprobe {
     }
 
     #[inline(always)]
+    fn speaks_alone() -> bool {
+        !Fentry::speaks()
+    }
+
+    #[inline(always)]
     fn read<T: Copy>(from: u64) -> Option<T> {
         read(from)
     }
@@ -45,6 +53,11 @@ impl Way for Fentry {
     #[inline(always)]
     fn speaks() -> bool {
         speaking(|speaking| speaking.fentries)
+    }
+
+    #[inline(always)]
+    fn speaks_alone() -> bool {
+        Self::speaks()
     }
 
     /// A load that faults gives zero; a pointer that has a type is one of the kernel's own to a live structure.

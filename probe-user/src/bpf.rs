@@ -8,6 +8,7 @@ pub mod access;
 pub mod attachment;
 mod fentry;
 pub mod handles;
+pub mod interrupts;
 mod loader;
 pub mod lookup;
 mod mapped;

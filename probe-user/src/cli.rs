@@ -146,6 +146,11 @@ pub struct Watch {
     #[arg(long, value_name = "NAME|UUID|PID")]
     pub vm: Option<String>,
 
+    /// Count the interrupts that are sent to logical destinations, and tell of those that go astray (interrupt-lost,
+    /// interrupt-misrouted). Each of them costs its guest some time; above 10,000 a second the rest of a CPU's are not counted
+    #[arg(long)]
+    pub interrupts: bool,
+
     /// Wait for the kvm module to be loaded
     #[arg(long)]
     pub wait: bool,

@@ -5,6 +5,7 @@ pub mod deliver;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+mod interrupts;
 mod look;
 pub mod print;
 pub mod record;

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use probe_apic::{
     cause::Route,
     finding::{Confidence, Finding},
-    host::Host,
+    host::{Host, Interrupts},
     id::{BootTime, VmId},
     map_rules::MapRules,
     observation::{Lost, Observation, Touch, VmGone},
@@ -29,6 +29,7 @@ use probe_apic::{
 };
 
 use self::{
+    agenda::Agenda,
     identities::Identities,
     output::{Event, Output, Status, StatusKind},
     pace::Pace,
@@ -56,6 +57,8 @@ pub struct Engine {
     identities: Identities,
     pace: Pace,
     trust: Trust,
+    /// When interrupts of a VM went astray too long ago to count.
+    fading: Agenda,
     /// VMs to judge at the next poll: a storm's events may each tell something new, and a judgement is dear.
     retold: BTreeSet<VmId>,
     ledger: Ledger,
@@ -72,7 +75,8 @@ impl Engine {
         filter: VmFilter,
         processes: Box<dyn ProcessSource>,
     ) -> Self {
-        let host = Host::new(facts.possible_rules.iter().copied());
+        let host = Host::new(facts.possible_rules.iter().copied())
+            .picking_by_vector(facts.vector_hashing == Some(true));
         let ledger = Ledger::new(facts.precise);
         Self {
             host: if facts.rules_proven { host.proven() } else { host },
@@ -83,6 +87,7 @@ impl Engine {
             identities: Identities::default(),
             pace: Pace::default(),
             trust: Trust::default(),
+            fading: Agenda::default(),
             retold: BTreeSet::new(),
             ledger,
             ready: Vec::new(),
@@ -135,6 +140,9 @@ impl Engine {
                 self.identify(vm, pid, discriminator, now);
             }
             Report::Dropped { records } => self.lose(records, now),
+            Report::Uncounted { interrupts } => {
+                self.say(None, StatusKind::Uncounted { interrupts }, now);
+            }
         }
     }
 
@@ -158,6 +166,12 @@ impl Engine {
 
     /// What is to be told by now, in order.
     pub fn poll(&mut self, now: BootTime) -> Vec<Output> {
+        while let Some(vm) = self.fading.take_due(now) {
+            if self.host.fade(vm, now) {
+                self.retold.insert(vm);
+            }
+            self.await_fading(vm);
+        }
         while let Some(vm) = self.retold.pop_first() {
             self.judge(vm, now);
         }
@@ -178,6 +192,7 @@ impl Engine {
             self.tracker.next_due(),
             self.pace.next_due(),
             self.trust.next_due(),
+            self.fading.first(),
         ]
         .into_iter()
         .flatten()
@@ -254,6 +269,20 @@ impl Engine {
         self.host.map_rules()
     }
 
+    /// The interrupts that were counted so far, of all VMs.
+    #[must_use]
+    pub const fn interrupts(&self) -> Interrupts {
+        self.host.interrupts()
+    }
+
+    /// The VM that the filter means, where it means one.
+    #[must_use]
+    pub fn only_watched(&self) -> Option<VmId> {
+        let mut watched = self.identities.iter().filter(|(_, vm)| self.filter.matches(vm));
+        let (only, _) = watched.next()?;
+        (self.filter.is_set() && watched.next().is_none()).then_some(only)
+    }
+
     /// How many VMs the filter lets pass.
     #[must_use]
     pub fn watched(&self) -> usize {
@@ -287,8 +316,9 @@ impl Engine {
             self.judge_all(now);
         }
         if let Some(vm) = news {
-            if matches!(observation, Observation::Touched(_)) {
+            if matches!(observation, Observation::Touched(_) | Observation::Sent(_)) {
                 self.retold.insert(vm);
+                self.await_fading(vm);
             } else if self.host.vm(&vm).is_some() {
                 self.judge(vm, now);
             } else if ended_unread {
@@ -305,6 +335,13 @@ impl Engine {
         if let Observation::Sample(sample) = observation {
             let disputed = self.host.vm(&sample.vm).is_some_and(Vm::disputed);
             self.pace.recheck(sample.vm, disputed, now);
+        }
+    }
+
+    fn await_fading(&mut self, id: VmId) {
+        match self.host.vm(&id).and_then(|vm| vm.astray().fades_at()) {
+            Some(at) => self.fading.put(id, at),
+            None => self.fading.strike(id),
         }
     }
 
@@ -334,6 +371,7 @@ impl Engine {
             self.say(Some(id), StatusKind::VmGone, now);
         }
         self.identities.remove(id);
+        self.fading.strike(id);
     }
 
     /// Clears what was raised of a VM under its present identity.

@@ -32,6 +32,8 @@ pub const fn text(rule: Rule) -> &'static str {
         Rule::MapDisabled => include_str!("explain/map-disabled.md"),
         Rule::ApicvInhibited => include_str!("explain/apicv-inhibited.md"),
         Rule::MapDivergence => include_str!("explain/map-divergence.md"),
+        Rule::InterruptLost => include_str!("explain/interrupt-lost.md"),
+        Rule::InterruptMisrouted => include_str!("explain/interrupt-misrouted.md"),
     }
 }
 

@@ -8,6 +8,7 @@ mod aims;
 mod canary;
 mod census;
 mod ingest;
+mod interrupts;
 pub mod opening;
 pub mod reading;
 mod registry;
@@ -25,6 +26,7 @@ use probe_apic::{
 };
 use probe_common::decode::Decoded;
 
+use self::interrupts::Windows;
 use self::opening::Purpose;
 pub use self::opening::{HookSet, HostFacts, ObserverOptions};
 use self::registry::Registry;
@@ -59,6 +61,11 @@ pub enum Report {
     Dropped {
         /// How many.
         records: u64,
+    },
+    /// Interrupts that were to be counted and were not, since the last report.
+    Uncounted {
+        /// How many.
+        interrupts: u64,
     },
 }
 
@@ -95,6 +102,8 @@ pub struct Observer {
     counts: Counts,
     /// When to ask next how often programs did not run.
     next_account: BootTime,
+    /// Of the counts of interrupts.
+    windows: Windows,
 }
 
 /// What an observer has done and missed since it was made.
@@ -163,6 +172,7 @@ impl Observer {
             more: false,
             counts: Counts::default(),
             next_account: BootTime(0),
+            windows: Windows::default(),
         }
     }
 
@@ -207,6 +217,8 @@ impl Observer {
     ///
     /// Where the kernel no longer lets itself be read.
     pub fn drain(&mut self, out: &mut Vec<Report>) -> Result<(), Obstacle> {
+        // Before the ring: what is taken is older than all that waits there by now.
+        self.windows.turn_if_due(&mut self.access, clock::now());
         let mut events = std::mem::take(&mut self.events);
         self.more = self.access.ring.drain(BATCH, &mut events);
         self.counts.records += events.len() as u64;
@@ -225,7 +237,26 @@ impl Observer {
         for (kvm, vm) in self.registry.stale(clock::now()) {
             self.read_again(kvm, vm, out)?;
         }
+        if !self.more {
+            let known = |vm| self.registry.address(vm).is_some();
+            self.windows.report(known, out);
+        }
         Ok(())
+    }
+
+    /// When to [drain](Self::drain) next for the counts of interrupts alone, where there are VMs that may have sent any.
+    #[must_use]
+    pub fn next_window(&self) -> Option<BootTime> {
+        let counts = self.access.interrupts.is_some() && self.has_vms();
+        counts.then(|| self.windows.next_due())
+    }
+
+    /// Counts the interrupts of this VM alone; of all without one.
+    pub fn count_only(&mut self, vm: Option<VmId>) {
+        let kvm = vm.and_then(|vm| self.registry.address(vm)).unwrap_or(0);
+        if let Some(counter) = &mut self.access.interrupts {
+            counter.count_only(kvm);
+        }
     }
 
     /// What the last [`Self::drain`] or [`Self::refresh`] left.

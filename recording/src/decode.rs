@@ -11,7 +11,7 @@ use probe_apic::{
     lapic::Lapic,
     map::PublishedMap,
     map_rules::MapRules,
-    observation::{Lost, Observation, Origin, Touch, Touched, VcpuSample, VmGone, VmSample, VmSeen},
+    observation::{Lost, Observation, Origin, Sent, Touch, Touched, VcpuSample, VmGone, VmSample, VmSeen},
     reg::{ApicBase, Dfr, Ldr, Svr},
 };
 
@@ -39,6 +39,17 @@ pub(crate) fn next(cursor: &mut Cursor<'_>, now: &mut BootTime) -> Result<Option
     let entry = match kind {
         tag::TOUCHED => Entry::Observed(Observation::Touched(read_touched(cursor, *now)?)),
         tag::SAMPLE => Entry::Observed(Observation::Sample(read_sample(cursor, *now)?)),
+        tag::SENT => Entry::Observed(Observation::Sent(Sent {
+            vm: vm(cursor)?,
+            from: moment(cursor, *now)?,
+            until: moment(cursor, *now)?,
+            recalculations: cursor.varint("recalculations")?,
+            dest: cursor.varint_u32("destination")?,
+            vector: cursor.byte("vector")?,
+            lowest_priority: cursor.flag("delivery mode")?,
+            count: cursor.varint("number of interrupts")?,
+        })),
+        tag::UNCOUNTED => Entry::Uncounted(cursor.varint("interrupts not counted")?),
         tag::POLLED => Entry::Polled,
         tag::SEEN => Entry::Observed(Observation::VmSeen(VmSeen {
             vm: vm(cursor)?,

@@ -7,7 +7,7 @@ use probe_apic::{
     lapic::Lapic,
     map::PublishedMap,
     map_rules::MapRules,
-    observation::{Observation, Origin, Touch, Touched, VmSample},
+    observation::{Observation, Origin, Sent, Touch, Touched, VmSample},
 };
 
 use crate::{
@@ -116,6 +116,7 @@ impl Packer {
             Observation::Skipped(vm) => put_varint(self.begin(now, tag::SKIPPED), vm.0),
             Observation::Touched(touched) => put_touched(self.begin(now, tag::TOUCHED), now, touched),
             Observation::Sample(sample) => put_sample(self.begin(now, tag::SAMPLE), now, sample),
+            Observation::Sent(sent) => put_sent(self.begin(now, tag::SENT), now, sent),
         }
     }
 
@@ -141,6 +142,11 @@ impl Packer {
     /// Records were lost.
     pub fn dropped(&mut self, now: BootTime, records: u64) {
         put_varint(self.begin(now, tag::DROPPED), records);
+    }
+
+    /// Interrupts were not counted.
+    pub fn uncounted(&mut self, now: BootTime, interrupts: u64) {
+        put_varint(self.begin(now, tag::UNCOUNTED), interrupts);
     }
 
     /// What had come was judged, and told.
@@ -273,6 +279,17 @@ fn put_sample(out: &mut Vec<u8>, now: BootTime, sample: &VmSample) {
     for aim in &sample.aims {
         put_aim(out, aim);
     }
+}
+
+fn put_sent(out: &mut Vec<u8>, now: BootTime, sent: &Sent) {
+    put_varint(out, sent.vm.0);
+    put_difference(out, sent.from.0, now.0);
+    put_difference(out, sent.until.0, now.0);
+    put_varint(out, sent.recalculations);
+    put_varint(out, sent.dest.into());
+    out.push(sent.vector);
+    out.push(u8::from(sent.lowest_priority));
+    put_varint(out, sent.count);
 }
 
 fn put_map(out: &mut Vec<u8>, map: &PublishedMap) {

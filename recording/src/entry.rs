@@ -19,6 +19,8 @@ pub enum Entry {
     Identified(VmId, Box<Identity>),
     /// Records were lost, nobody knows whose.
     Dropped(u64),
+    /// Interrupts were not counted, nobody knows whose. Version 2.
+    Uncounted(u64),
     /// What had come until then was judged, and told.
     Polled,
     /// Kvm was unloaded, and no VM is left.

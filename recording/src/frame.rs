@@ -2,8 +2,11 @@
 
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
-/// The version of the format.
-pub const VERSION: u16 = 1;
+/// The version of the format: the latest that is read, and written where interrupts were counted.
+pub const VERSION: u16 = 2;
+
+/// The version of a recording in which no interrupts were counted, for the sake of those who read no other.
+pub(crate) const WITHOUT_INTERRUPTS: u16 = 1;
 
 /// Bytes before the first frame.
 pub const FILE_HEADER_LEN: usize = 16;

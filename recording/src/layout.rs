@@ -14,8 +14,12 @@ pub(crate) mod tag {
     pub(crate) const SKIPPED: u8 = 0x13;
     pub(crate) const TOUCHED: u8 = 0x14;
     pub(crate) const SAMPLE: u8 = 0x15;
+    /// Version 2.
+    pub(crate) const SENT: u8 = 0x16;
     pub(crate) const IDENTIFIED: u8 = 0x20;
     pub(crate) const DROPPED: u8 = 0x21;
+    /// Version 2.
+    pub(crate) const UNCOUNTED: u8 = 0x22;
     pub(crate) const POLLED: u8 = 0x30;
     pub(crate) const UNLOADED: u8 = 0x31;
     pub(crate) const END: u8 = 0x3f;

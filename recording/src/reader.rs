@@ -7,7 +7,7 @@ use probe_apic::id::BootTime;
 use crate::{
     decode,
     entry::Entry,
-    frame::{ANONYMISED, FILE_HEADER_LEN, FRAME_HEADER_LEN, FrameHeader, MAGIC, VERSION},
+    frame::{ANONYMISED, FILE_HEADER_LEN, FRAME_HEADER_LEN, FrameHeader, MAGIC, VERSION, WITHOUT_INTERRUPTS},
     wire::{Cursor, Malformed},
     writer::Flags,
 };
@@ -20,7 +20,7 @@ pub enum Error {
     NotARecording,
     /// It was made by a later ldrscope.
     #[error(
-        "this recording is of version {version} of the format, and this ldrscope reads version {VERSION}"
+        "this recording is of version {version} of the format, and this ldrscope reads up to version {VERSION}"
     )]
     OtherVersion {
         /// Which.
@@ -127,10 +127,13 @@ impl<R: Read> Reader<R> {
             return Err(reader.damaged("its header does not match its checksum"));
         }
         let version = u16::from_le_bytes([v0, v1]);
-        if version != VERSION {
+        if !(WITHOUT_INTERRUPTS..=VERSION).contains(&version) {
             return Err(Error::OtherVersion { version });
         }
-        reader.flags.anonymised = u16::from_le_bytes([f0, f1]) & ANONYMISED != 0;
+        reader.flags = Flags {
+            anonymised: u16::from_le_bytes([f0, f1]) & ANONYMISED != 0,
+            interrupts: version > WITHOUT_INTERRUPTS,
+        };
         Ok(reader)
     }
 

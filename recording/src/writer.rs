@@ -6,7 +6,7 @@ use probe_apic::id::BootTime;
 
 use crate::{
     encode::Packer,
-    frame::{ANONYMISED, FILE_HEADER_LEN, MAGIC, VERSION},
+    frame::{ANONYMISED, FILE_HEADER_LEN, MAGIC, VERSION, WITHOUT_INTERRUPTS},
 };
 
 /// What the file says of itself.
@@ -14,6 +14,8 @@ use crate::{
 pub struct Flags {
     /// Names, ids and comms are pseudonyms.
     pub anonymised: bool,
+    /// Interrupts were counted.
+    pub interrupts: bool,
 }
 
 /// What a file begins with.
@@ -22,7 +24,12 @@ pub fn file_header(flags: Flags) -> [u8; FILE_HEADER_LEN] {
     let mut header = [0; FILE_HEADER_LEN];
     let bits = if flags.anonymised { ANONYMISED } else { 0 };
     header[..8].copy_from_slice(&MAGIC);
-    header[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    let version = if flags.interrupts {
+        VERSION
+    } else {
+        WITHOUT_INTERRUPTS
+    };
+    header[8..10].copy_from_slice(&version.to_le_bytes());
     header[10..12].copy_from_slice(&bits.to_le_bytes());
     let crc = crc32fast::hash(&header[..12]);
     header[12..].copy_from_slice(&crc.to_le_bytes());

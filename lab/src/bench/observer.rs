@@ -26,13 +26,15 @@ pub enum Observer {
     Cold,
     /// ldrscope with precise hooks on top.
     Precise,
+    /// ldrscope with cold hooks, counting interrupts.
+    Interrupts,
     /// The obvious design, stripped of all it would do: an empty program by kprobe on each of the two functions that
     /// every APIC write runs through.
     Obvious,
 }
 
 impl Observer {
-    /// All of them.
+    /// All of them but [`Self::Interrupts`], which has paths of its own.
     pub const ALL: [Self; 3] = [Self::Obvious, Self::Cold, Self::Precise];
 
     /// Its word, on command lines and in figures.
@@ -40,18 +42,20 @@ impl Observer {
         match self {
             Self::Cold => "cold",
             Self::Precise => "precise",
+            Self::Interrupts => "interrupts",
             Self::Obvious => "obvious",
         }
     }
 
     /// Brings it in, stopped.
     pub(super) fn begin(self) -> Result<Present, CaseError> {
-        let hooks = match self {
-            Self::Cold => Hooks::Cold,
-            Self::Precise => Hooks::Precise,
+        let (hooks, more) = match self {
+            Self::Cold => (Hooks::Cold, &[][..]),
+            Self::Precise => (Hooks::Precise, &[][..]),
+            Self::Interrupts => (Hooks::Cold, &["--interrupts"][..]),
             Self::Obvious => return Ok(Present::Obvious(EmptyKprobes::attach(&OBVIOUS)?)),
         };
-        let mut watch = Watch::start(hooks, &[])?;
+        let mut watch = Watch::start(hooks, more)?;
         watch.wait_until_it_watches(START_UP)?;
         let pids = watch.processes()?;
         let mut present = Present::Watch { watch, pids };

@@ -29,13 +29,18 @@ pub enum Path {
     SetLapic(u32),
     /// KVM carries out an INIT on one of so many vCPUs.
     Init(u32),
+    /// A guest sends an interrupt to a logical destination that nobody has.
+    Logical,
+    /// A VMM sends one.
+    LogicalMsi,
 }
 
 impl Path {
     /// Sizes of guests, in vCPUs.
     const SIZES: [u32; 5] = [1, 8, 64, 255, 1024];
 
-    /// All of them.
+    /// All of them that ldrscope by itself must not or may make dearer. What it counts when it is asked to, [`Self::Logical`] and
+    /// [`Self::LogicalMsi`], is measured by name.
     pub fn all() -> Vec<Self> {
         let quiet = [Self::Eoi, Self::Tpr, Self::Icr, Self::Timer];
         let told = [Self::Ldr, Self::SetLapic, Self::Init];
@@ -53,13 +58,15 @@ impl Path {
             Self::Ldr(_) => "ldr",
             Self::SetLapic(_) => "set-lapic",
             Self::Init(_) => "init",
+            Self::Logical => "logical",
+            Self::LogicalMsi => "logical-msi",
         }
     }
 
     /// vCPUs of its guest.
     pub const fn vcpus(self) -> u32 {
         match self {
-            Self::Eoi | Self::Tpr | Self::Icr | Self::Timer => 1,
+            Self::Eoi | Self::Tpr | Self::Icr | Self::Timer | Self::Logical | Self::LogicalMsi => 1,
             Self::Ldr(vcpus) | Self::SetLapic(vcpus) | Self::Init(vcpus) => vcpus,
         }
     }
@@ -122,6 +129,14 @@ impl Rig {
                     page.set(ApicReg::Ldr, ldr(1 << (i & 1)));
                     host_timed(|| self.guest.set_lapic(0, &page))
                 })
+                .collect(),
+            Path::Logical => {
+                let nobody = Op::ApicWrite(ApicReg::IcrHigh, 0x80 << 24);
+                let send = timed(ApicReg::IcrLow, 1 << 11 | 0x40);
+                self.by_guest(&[nobody, send], TOLD_OPERATIONS)
+            }
+            Path::LogicalMsi => (0..TOLD_OPERATIONS)
+                .map(|_| host_timed(|| self.guest.signal(&Msi::logical(0x80, 0x40))))
                 .collect(),
             Path::Init(_) => (0..TOLD_OPERATIONS)
                 .map(|_| {

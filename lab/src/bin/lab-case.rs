@@ -201,6 +201,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         } => {
             allow_many_files()?;
             let mut paths = Path::all();
+            if !only.is_empty() {
+                paths.extend([Path::Logical, Path::LogicalMsi]);
+            }
             paths.retain(|path| only.is_empty() || only.iter().any(|name| name == path.name()));
             let plan = bench::Plan {
                 rounds,

@@ -11,6 +11,7 @@ mod check;
 mod deliver;
 mod delivery;
 mod effects;
+mod evidence;
 mod expect;
 mod faults;
 mod fleet;

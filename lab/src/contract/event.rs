@@ -53,6 +53,7 @@ pub enum StatusKind {
     Certain,
     Suppressed,
     OutputLost,
+    Uncounted,
     RecordingCut,
     VmGone,
 }

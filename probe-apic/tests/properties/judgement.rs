@@ -23,7 +23,7 @@ use crate::{
 const VM: VmId = VmId(1);
 
 /// A read of `machine` as KVM under `rules` would have it.
-fn sample(machine: &Machine, rules: MapRules, aims: Vec<Aim>) -> VmSample {
+pub(crate) fn sample(machine: &Machine, rules: MapRules, aims: Vec<Aim>) -> VmSample {
     VmSample {
         vm: VM,
         at: BootTime(1),

@@ -4,6 +4,7 @@
 //! counts what a finding breaks destination by destination. [`strategy`] makes the VMs. Cases of known interest are unit tests beside the code; sequences of observations are left to the
 //! fuzz target `rules`.
 
+mod astray;
 mod consequences;
 mod delivery;
 mod judgement;

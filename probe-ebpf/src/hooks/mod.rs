@@ -3,6 +3,7 @@
 
 mod apic_state;
 mod apic_write;
+mod interrupt;
 mod lifecycle;
 mod recalculation;
 

@@ -11,11 +11,15 @@ use aya::maps::{Map, MapData, RingBuf};
 
 use super::{
     handles::Handles,
+    interrupts::InterruptCounter,
     ring::{Counters, Ring},
     syscall,
     window::{Copier, WindowView},
 };
-use crate::kernel::obstacle::{Obstacle, Source};
+use crate::kernel::{
+    hook::INTERRUPT,
+    obstacle::{Obstacle, Source},
+};
 
 /// All that is needed to observe.
 pub struct Access {
@@ -25,6 +29,8 @@ pub struct Access {
     pub copier: Copier,
     /// What was lost.
     pub counters: Counters,
+    /// What is counted of interrupts, where it is.
+    pub interrupts: Option<InterruptCounter>,
     hooks: Vec<(&'static str, OwnedFd)>,
     /// Programs that stand in for those of hooks.
     stand_ins: Vec<(&'static str, OwnedFd)>,
@@ -81,6 +87,7 @@ impl Access {
             ring: Ring::new(ring),
             copier: Copier::new(handles.copiers, WindowView::new(handles.window)?),
             counters: Counters::new(handles.counts)?,
+            interrupts: handles.interrupts.map(InterruptCounter::new).transpose()?,
             hooks: handles.hooks,
             stand_ins: Vec::new(),
             past: BTreeMap::new(),
@@ -107,12 +114,24 @@ impl Access {
     /// while it runs itself: what another task on that CPU comes to, where the kernel preempts itself.
     #[must_use]
     pub fn missed_runs(&self) -> u64 {
+        self.missed(|program| program != INTERRUPT)
+    }
+
+    /// The same of the program that counts interrupts: what it misses changes nothing about what is known of a VM.
+    #[must_use]
+    pub fn missed_interrupts(&self) -> u64 {
+        self.missed(|program| program == INTERRUPT)
+    }
+
+    fn missed(&self, of: impl Fn(&str) -> bool) -> u64 {
         let present = self.hooks.iter().chain(&self.stand_ins);
         let present: u64 = present
+            .filter(|(name, _)| of(name))
             .filter_map(|(_, program)| Account::of(program))
             .map(|account| account.missed)
             .sum();
-        present + self.past.values().map(|account| account.missed).sum::<u64>()
+        let past = self.past.iter().filter(|(name, _)| of(name));
+        present + past.map(|(_, account)| account.missed).sum::<u64>()
     }
 
     /// What the kernel's statistics say of each hook's programs; of those that have not run since somebody switched them on,

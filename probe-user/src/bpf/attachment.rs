@@ -26,7 +26,7 @@ use super::{
     window::PROGRAMS,
 };
 use crate::kernel::{
-    hook::{HOOKS, Hook, Need, Set},
+    hook::{HOOKS, Hook, INTERRUPT, Need, Set},
     layout::Resolved,
     obstacle::{Obstacle, Source},
     symbols::Symbols,
@@ -48,10 +48,22 @@ pub struct AttachOptions {
     pub ring_bytes: u32,
     /// Whether to attach the precise hooks on top.
     pub precise: bool,
+    /// Whether to attach the hook that counts interrupts on top.
+    pub interrupts: bool,
     /// Whether the kernel side logs (through the `log` crate).
     pub log: bool,
     /// Whether the kernel times every run of every program, ldrscope's and others', meanwhile.
     pub run_time: bool,
+}
+
+impl AttachOptions {
+    const fn wants(&self, set: Set) -> bool {
+        match set {
+            Set::Cold => true,
+            Set::Precise => self.precise,
+            Set::Interrupts => self.interrupts,
+        }
+    }
 }
 
 /// How long both programs of a hook speak while one takes the other's place: longer than a CPU may be between the two.
@@ -97,6 +109,7 @@ impl Attachment {
             .override_global("PRECISE", bytemuck::bytes_of(&precise), true)
             .override_global("AYA_LOG_LEVEL", bytemuck::bytes_of(&log_level), false)
             .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("BANKS", if options.interrupts { banks()? } else { 1 })
             .load(object)
             .map_err(|error| refused("the object", error))?;
         for name in PROGRAMS {
@@ -108,10 +121,7 @@ impl Attachment {
             fentries: 0,
         });
         let mut attached = Vec::new();
-        for hook in HOOKS
-            .iter()
-            .filter(|hook| hook.set == Set::Cold || options.precise)
-        {
+        for hook in HOOKS.iter().filter(|hook| options.wants(hook.set)) {
             let sites = hook.sites(symbols);
             match (sites.as_slice(), hook.need) {
                 ([], Need::Required) => {
@@ -258,7 +268,16 @@ impl Attachment {
     /// Where the process may have no more descriptors.
     pub fn handles(&self) -> Result<Handles, Obstacle> {
         let [vm, routes, list] = PROGRAMS;
+        let counts_interrupts = self
+            .attached
+            .iter()
+            .any(|attached| attached.hook.program == INTERRUPT);
         Ok(Handles {
+            interrupts: if counts_interrupts {
+                Some([map(&self.ebpf, "BANKS")?, map(&self.ebpf, "PULSE")?])
+            } else {
+                None
+            },
             ring: map(&self.ebpf, "EVENTS")?,
             window: map(&self.ebpf, "WINDOW")?,
             counts: map(&self.ebpf, "COUNTS")?,
@@ -303,6 +322,18 @@ impl Attachment {
         let program = self.ebpf.program(name).ok_or_else(|| missing(name))?;
         duplicate(program.fd().map_err(|error| refused(name, error))?.as_fd())
     }
+}
+
+/// Two for each CPU that there may ever be.
+fn banks() -> Result<u32, Obstacle> {
+    let cpus = aya::util::nr_cpus().map_err(|(path, source)| {
+        Obstacle::internal(
+            "counting the host's CPUs",
+            io::Error::new(source.kind(), format!("{path}: {source}")),
+        )
+    })?;
+    u32::try_from(cpus * 2)
+        .map_err(|error| Obstacle::internal("counting the host's CPUs", io::Error::other(error)))
 }
 
 fn map(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, Obstacle> {

@@ -3,6 +3,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::kernel::hook::INTERRUPT;
+
 /// One descriptor each, in the order in which they are handed from one process to another.
 #[derive(Debug)]
 pub struct Handles {
@@ -14,12 +16,14 @@ pub struct Handles {
     pub counts: OwnedFd,
     /// The programs that fill the window, in the order of [`super::window::PROGRAMS`].
     pub copiers: [OwnedFd; 3],
+    /// What was counted of interrupts, and the pulse by which they are counted, where they are.
+    pub interrupts: Option<[OwnedFd; 2]>,
     /// The programs of the hooks, by the names of [`crate::kernel::hook::HOOKS`]: for their statistics.
     pub hooks: Vec<(&'static str, OwnedFd)>,
 }
 
 impl Handles {
-    /// Descriptors beside those of the hooks.
+    /// Descriptors beside those of the hooks, and of those two that are there with one of the hooks only.
     pub const FIXED: usize = 6;
 
     /// All descriptors in their order.
@@ -27,15 +31,18 @@ impl Handles {
     pub fn in_order(&self) -> Vec<BorrowedFd<'_>> {
         let [vm, routes, list] = &self.copiers;
         let fixed = [&self.ring, &self.window, &self.counts, vm, routes, list];
+        let interrupts = self.interrupts.iter().flatten();
         let hooks = self.hooks.iter().map(|(_, program)| program);
-        fixed.into_iter().chain(hooks).map(AsFd::as_fd).collect()
+        let all = fixed.into_iter().chain(interrupts).chain(hooks);
+        all.map(AsFd::as_fd).collect()
     }
 
     /// From descriptors in their order, and the names of the hooks that the last ones belong to; `None` where their number
     /// is another.
     #[must_use]
     pub fn from_order(descriptors: Vec<OwnedFd>, hooks: &[&'static str]) -> Option<Self> {
-        if descriptors.len() != Self::FIXED + hooks.len() {
+        let counts_interrupts = hooks.contains(&INTERRUPT);
+        if descriptors.len() != Self::FIXED + if counts_interrupts { 2 } else { 0 } + hooks.len() {
             return None;
         }
         let mut descriptors = descriptors.into_iter();
@@ -45,6 +52,11 @@ impl Handles {
             window: next()?,
             counts: next()?,
             copiers: [next()?, next()?, next()?],
+            interrupts: if counts_interrupts {
+                Some([next()?, next()?])
+            } else {
+                None
+            },
             hooks: hooks.iter().copied().zip(descriptors).collect(),
         })
     }
@@ -71,5 +83,9 @@ mod tests {
         let again: Vec<_> = handles.in_order().iter().map(AsRawFd::as_raw_fd).collect();
         assert_eq!(again, numbers);
         assert!(Handles::from_order(open(3), &[]).is_none());
+        assert!(Handles::from_order(open(Handles::FIXED + 1), &[INTERRUPT]).is_none());
+        let counting = Handles::from_order(open(Handles::FIXED + 3), &[INTERRUPT]).unwrap();
+        assert!(counting.interrupts.is_some());
+        assert_eq!(counting.in_order().len(), Handles::FIXED + 3);
     }
 }

@@ -8,7 +8,7 @@ use std::{io, os::fd::AsFd as _};
 
 use super::syscall;
 use crate::kernel::{
-    hook::HOOKS,
+    hook::{HOOKS, Set},
     obstacle::Obstacle,
     support::{KernelSupport, Kvm},
     symbols::{Symbol, Symbols, VARIABLES},
@@ -47,7 +47,10 @@ fn by_name() -> Option<Symbols> {
         .ok()?;
     let found = wanted.iter().zip(addresses).filter(|(_, address)| *address != 0);
     let symbols: Symbols = found.map(|(wanted, address)| wanted.found_at(address)).collect();
-    let is_whole = HOOKS.iter().all(|hook| !hook.sites(&symbols).is_empty())
+    let needed = HOOKS.iter().filter(|hook| hook.set != Set::Interrupts);
+    let is_whole = needed
+        .map(|hook| hook.sites(&symbols))
+        .all(|sites| !sites.is_empty())
         && VARIABLES.all().all(|name| symbols.variable(name).is_some());
     is_whole.then_some(symbols)
 }

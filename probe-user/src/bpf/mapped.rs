@@ -1,7 +1,7 @@
 //! Memory of a map that userspace reads or writes in place.
 //!
 //! UNSAFETY: maps memory that the kernel side writes or reads, and hands out where it is. What is done with it is the business
-//! of [`super::window`], [`super::ring`] and [`super::speaking`], which know who writes when.
+//! of [`super::window`], [`super::ring`], [`super::speaking`] and [`super::interrupts`], which know who writes when.
 
 use std::{
     marker::PhantomData,
@@ -13,10 +13,12 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::kernel::obstacle::Obstacle;
 
-/// The one value of an array map, mapped for as long as this lives; so long the map lives, too.
+/// The values of an array map, of which most have one, mapped for as long as this lives; so long the map lives, too.
 #[derive(Debug)]
 pub(super) struct Mapped<T> {
     memory: *const T,
+    /// How many values.
+    values: usize,
     value: PhantomData<T>,
 }
 
@@ -26,21 +28,27 @@ unsafe impl<T: Send> Send for Mapped<T> {}
 impl<T> Mapped<T> {
     /// Maps the value of `map`, which is a `T`, to read it.
     pub(super) fn new(map: OwnedFd) -> Result<Self, Obstacle> {
-        Self::with_protection(map, ProtFlags::READ)
+        Self::with_protection(map, 1, ProtFlags::READ)
     }
 
     /// The same to write it.
     pub(super) fn writable(map: OwnedFd) -> Result<Self, Obstacle> {
-        Self::with_protection(map, ProtFlags::READ | ProtFlags::WRITE)
+        Self::with_protection(map, 1, ProtFlags::READ | ProtFlags::WRITE)
     }
 
-    fn with_protection(map: OwnedFd, protection: ProtFlags) -> Result<Self, Obstacle> {
-        // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's one value (the kernel
+    /// Maps all `values` of `map` to read them. Each must be a multiple of eight bytes, as the kernel lays them out.
+    pub(super) fn array(map: OwnedFd, values: usize) -> Result<Self, Obstacle> {
+        const { assert!(size_of::<T>().is_multiple_of(8)) };
+        Self::with_protection(map, values, ProtFlags::READ)
+    }
+
+    fn with_protection(map: OwnedFd, values: usize, protection: ProtFlags) -> Result<Self, Obstacle> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice, of the size of the map's values (the kernel
         // rounds both to whole pages).
         let memory = unsafe {
             mmap(
                 ptr::null_mut(),
-                size_of::<T>(),
+                size_of::<T>() * values,
                 protection,
                 MapFlags::SHARED,
                 map.as_fd(),
@@ -50,11 +58,12 @@ impl<T> Mapped<T> {
         let memory = memory.map_err(|error| Obstacle::internal("mapping a map", error.into()))?;
         Ok(Self {
             memory: memory.cast(),
+            values,
             value: PhantomData,
         })
     }
 
-    /// Where it is: valid as long as self, a whole `T`.
+    /// Where it is, or the first of them: valid as long as self, a whole `T`.
     pub(super) const fn place(&self) -> *const T {
         self.memory
     }
@@ -63,7 +72,7 @@ impl<T> Mapped<T> {
 impl<T> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: mapped in `new` with this size; no reference into it outlives self.
-        let unmapped = unsafe { munmap(self.memory.cast_mut().cast(), size_of::<T>()) };
+        let unmapped = unsafe { munmap(self.memory.cast_mut().cast(), size_of::<T>() * self.values) };
         if let Err(error) = unmapped {
             log::debug!("a map could not be unmapped: {error}");
         }

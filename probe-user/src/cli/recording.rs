@@ -50,6 +50,11 @@ pub struct Record {
     #[arg(long)]
     pub anonymise: bool,
 
+    /// Count the interrupts that are sent to logical destinations as well, as `watch --interrupts` does. An ldrscope that does not
+    /// know of it refuses such a recording
+    #[arg(long)]
+    pub interrupts: bool,
+
     /// How long a condition must hold before `replay` tells it, unless that is told otherwise: 0, 200ms, 1s
     #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = value::duration)]
     pub settle: Duration,

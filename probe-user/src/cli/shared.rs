@@ -56,6 +56,7 @@ impl Observe {
             hooks: self.hooks.into(),
             canary: !self.no_canary,
             ring_bytes: self.ring_size,
+            interrupts: false,
             bpf_log: self.bpf_log,
             run_time: false,
             btf: self.btf.clone(),

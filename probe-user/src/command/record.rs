@@ -4,6 +4,7 @@ use anyhow::Result;
 use recording::Flags;
 
 use super::{
+    interrupts,
     split::give_up_privileges,
     taped::{Tape, Taped, Target},
     until::Until,
@@ -26,7 +27,8 @@ use crate::{
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or a
 /// [`TapeError`](crate::tape::TapeError).
 pub fn run(arguments: &Record) -> Result<Exit> {
-    let broker = broker::split(&arguments.observe.options())?;
+    let observer = interrupts::options(&arguments.observe, arguments.interrupts);
+    let broker = broker::split(&observer)?;
     // While it is still whoever was asked that may write there.
     let target = Target::create(arguments.output.as_deref())?;
     give_up_privileges(&broker, None)?;
@@ -43,6 +45,7 @@ pub fn run(arguments: &Record) -> Result<Exit> {
         let recorder = Recorder::new(arguments.settle, filter, arguments.anonymise);
         let flags = Flags {
             anonymised: arguments.anonymise,
+            interrupts: arguments.interrupts,
         };
         let reader = (!target.is_file()).then(Reader::of_stdout);
         let silent = Silent(Until::new(reader, arguments.duration)?);

@@ -9,6 +9,7 @@ use anyhow::Result;
 use recording::Flags;
 
 use super::{
+    interrupts,
     split::give_up_privileges,
     taped::{Tape, Taped, Target},
     until::Until,
@@ -32,7 +33,8 @@ use crate::{
 /// # Errors
 /// An [`Obstacle`](crate::kernel::obstacle::Obstacle), a filter that matches nothing, or an output or a recording that cannot be written.
 pub fn run(arguments: &Watch) -> Result<Exit> {
-    let broker = broker::split(&arguments.observe.options())?;
+    let observer = interrupts::options(&arguments.observe, arguments.interrupts);
+    let broker = broker::split(&observer)?;
     // While it is still whoever was asked that may write there.
     let target = arguments
         .record
@@ -54,8 +56,12 @@ pub fn run(arguments: &Watch) -> Result<Exit> {
     live::block_on(async {
         let stdout = Stdout::new(arguments.format, style, arguments.duration)?;
         let recorder = Recorder::new(arguments.settle, filter, false);
+        let flags = Flags {
+            anonymised: false,
+            interrupts: arguments.interrupts,
+        };
         let tape = target
-            .map(|target| Tape::begin(target, Flags { anonymised: false }, recorder))
+            .map(|target| Tape::begin(target, flags, recorder))
             .transpose()?;
         let mut taped = Taped::new(stdout, tape);
         let lived = live::run(broker, options, &mut taped).await;

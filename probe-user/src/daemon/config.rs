@@ -207,6 +207,7 @@ fn merged(flags: &Options, source: &Source, surroundings: &Surroundings) -> Sett
         user: options.user,
         sandbox: !options.no_sandbox.unwrap_or(false),
         observer: ObserverOptions {
+            interrupts: false,
             hooks: options.hooks.map_or(HookSet::Auto, Hooks::into),
             canary: !options.no_canary.unwrap_or(false),
             ring_bytes: options.ring_size.unwrap_or(1 << 20),

@@ -52,6 +52,11 @@ pub enum StatusKind {
         /// How many lines.
         lines: u64,
     },
+    /// Interrupts were not counted, since counting them limits itself.
+    Uncounted {
+        /// How many since this was said last.
+        interrupts: u64,
+    },
     /// The output itself could not be written for a while.
     OutputLost {
         /// How many of its lines are missing.
@@ -71,6 +76,7 @@ impl StatusKind {
             Self::Certain => "certain",
             Self::VmGone => "vm-gone",
             Self::Suppressed { .. } => "suppressed",
+            Self::Uncounted { .. } => "uncounted",
             Self::OutputLost { .. } => "output-lost",
             Self::RecordingCut => "recording-cut",
         }
@@ -82,6 +88,7 @@ impl StatusKind {
         match self {
             Self::Lost { records: count }
             | Self::Suppressed { lines: count }
+            | Self::Uncounted { interrupts: count }
             | Self::OutputLost { lines: count } => Some(count),
             Self::Uncertain | Self::Certain | Self::VmGone | Self::RecordingCut => None,
         }

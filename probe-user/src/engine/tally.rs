@@ -86,7 +86,10 @@ impl Ledger {
                 self.counted.remove(&gone.vm);
                 return;
             }
-            Observation::VmSeen(_) | Observation::Lost(_) | Observation::Skipped(_) => return,
+            Observation::VmSeen(_)
+            | Observation::Lost(_)
+            | Observation::Skipped(_)
+            | Observation::Sent(_) => return,
         };
         let Some(vm) = host.vm(&id) else { return };
         let counted = self.counted.entry(id).or_default();

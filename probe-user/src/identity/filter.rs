@@ -28,6 +28,12 @@ impl VmFilter {
         Self { wanted }
     }
 
+    /// Whether not every VM is meant.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// Whether this VM is meant. Names match whole and in their case, UUIDs in any spelling.
     #[must_use]
     pub fn matches(&self, vm: &VmIdentity) -> bool {

@@ -36,6 +36,8 @@ pub enum Set {
     Cold,
     /// Attached on top in precise mode: hot entry points.
     Precise,
+    /// Attached on top where interrupts are to be counted: hot with guests that use logical destinations.
+    Interrupts,
 }
 
 /// What it means that no function of a hook exists.
@@ -139,7 +141,18 @@ pub const HOOKS: &[Hook] = &[
         set: Set::Precise,
         need: Need::Required,
     },
+    Hook {
+        program: INTERRUPT,
+        fast: Some("interrupt_fast"),
+        functions: &["__kvm_irq_delivery_to_apic_fast", "kvm_irq_delivery_to_apic_fast"],
+        placement: Placement::First,
+        set: Set::Interrupts,
+        need: Need::Required,
+    },
 ];
+
+/// The program that counts interrupts.
+pub const INTERRUPT: &str = "interrupt";
 
 /// The functions of every hook that has an fentry program.
 #[must_use]

@@ -121,6 +121,23 @@ impl Resolved {
         ];
         !members.contains(&ABSENT)
     }
+
+    /// Whether it is known what an interrupt consists of; otherwise none can be counted.
+    #[must_use]
+    pub fn tells_interrupts(&self) -> bool {
+        let layout = &self.layout;
+        let members = [
+            layout.irq_vector,
+            layout.irq_delivery_mode,
+            layout.irq_dest_mode,
+            layout.irq_level,
+            layout.irq_trig_mode,
+            layout.irq_shorthand,
+            layout.irq_dest_id,
+            layout.irq_redirection_hint,
+        ];
+        !members.contains(&ABSENT)
+    }
 }
 
 /// How the kernel keeps what differs from one to another in meaning, not only in place.
@@ -280,6 +297,14 @@ pub fn resolve(btf: &Btf<'_>, known: Option<&'static KnownBuild>) -> Result<Reso
         task_preempt_notifiers: task.preempt_notifiers,
         task_comm: task.comm,
         vcpu_preempt_link: task.vcpu_link,
+        irq_vector: module.irq.vector,
+        irq_delivery_mode: module.irq.delivery_mode,
+        irq_dest_mode: module.irq.dest_mode,
+        irq_level: module.irq.level,
+        irq_trig_mode: module.irq.trig_mode,
+        irq_shorthand: module.irq.shorthand,
+        irq_dest_id: module.irq.dest_id,
+        irq_redirection_hint: module.irq.msi_redir_hint,
         ..Layout::UNSET
     };
     let owner = [layout.kvm_mm, layout.mm_owner, layout.task_tgid];

@@ -107,6 +107,12 @@ pub enum Obstacle {
         /// The symbol.
         name: String,
     },
+    /// Interrupts are to be counted, and it is not known where they pass, or what they consist of.
+    #[error("the interrupts of this kernel's KVM cannot be counted: {what}")]
+    InterruptsUncountable {
+        /// What is not there.
+        what: &'static str,
+    },
     /// The kernel hides the addresses of its variables.
     #[error("the kernel hides its addresses from this process")]
     AddressesHidden,
@@ -187,7 +193,7 @@ impl Obstacle {
     }
 
     /// All cause words.
-    pub const WORDS: [&'static str; 19] = [
+    pub const WORDS: [&'static str; 20] = [
         "not-x86-64",
         "kernel-too-old",
         "not-root",
@@ -200,6 +206,7 @@ impl Obstacle {
         "unknown-layout",
         "no-kprobes",
         "symbol-missing",
+        "no-interrupts",
         "addresses-hidden",
         "no-object",
         "load-refused",
@@ -239,6 +246,7 @@ impl Obstacle {
             }
             Self::NoKprobes => "no-kprobes",
             Self::SymbolMissing { .. } => "symbol-missing",
+            Self::InterruptsUncountable { .. } => "no-interrupts",
             Self::AddressesHidden => "addresses-hidden",
             Self::NoObject => "no-object",
             Self::LoadRefused { .. } => "load-refused",
@@ -298,6 +306,9 @@ impl Obstacle {
             Self::SymbolMissing { .. } => {
                 "see `ldrscope doctor`: the kernel must be built with CONFIG_KALLSYMS_ALL and show its addresses, \
                  and be one that this ldrscope knows"
+            }
+            Self::InterruptsUncountable { .. } => {
+                "leave `--interrupts` out, all else works without it; see `ldrscope doctor`, and please report the kernel's release"
             }
             Self::AddressesHidden => {
                 "set `kernel.kptr_restrict` to 0 or 1 and run it as root, or grant CAP_SYSLOG as well; a systemd unit must not \

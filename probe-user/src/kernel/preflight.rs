@@ -9,9 +9,11 @@ use std::{error::Error, io};
 use rustix::io::Errno;
 
 use super::{
-    layout::known,
+    hook::{HOOKS, INTERRUPT},
+    layout::{Resolved, known},
     obstacle::{LockdownEvidence, Obstacle},
     support::{KernelSupport, Kvm, Lockdown, VMLINUX_BTF},
+    symbols::Symbols,
 };
 
 /// The oldest kernel that runs a program on demand as ldrscope does (commit 1b4d60ec162f).
@@ -33,6 +35,23 @@ pub fn check(support: &KernelSupport, btf_named: bool) -> Result<(), Obstacle> {
     kprobes(support)?;
     kvm(support)?;
     types(support, btf_named)
+}
+
+/// Whether interrupts can be counted.
+///
+/// # Errors
+///
+/// `no-interrupts`.
+pub fn check_interrupts(resolved: &Resolved, symbols: &Symbols) -> Result<(), Obstacle> {
+    let hook = HOOKS.iter().find(|hook| hook.program == INTERRUPT);
+    let what = if hook.is_none_or(|hook| hook.sites(symbols).is_empty()) {
+        "the function that they all pass is not there"
+    } else if !resolved.tells_interrupts() {
+        "its types do not tell what an interrupt consists of"
+    } else {
+        return Ok(());
+    };
+    Err(Obstacle::InterruptsUncountable { what })
 }
 
 /// The processor and the age of the kernel.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use probe_apic::id::BootTime;
+use probe_apic::{host::Interrupts, id::BootTime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     select,
@@ -40,6 +40,9 @@ const START_DRAINS: u32 = 100;
 /// followed by another.
 const EMPTY_FOR: u64 = 300_000_000;
 
+/// Between two words on the interrupts that were counted, in nanoseconds.
+const ACCOUNT_EVERY: u64 = 1_000_000_000;
+
 pub(super) struct Session {
     pub(super) observer: Observer,
     pub(super) engine: Engine,
@@ -53,6 +56,9 @@ pub(super) struct Session {
     module_look: Interval,
     /// The fast programs are in their places, or asked for.
     fast: bool,
+    /// What was said last of the interrupts that were counted, and when.
+    interrupts: Interrupts,
+    accounted_at: BootTime,
     /// Since when there is no VM.
     empty_since: Option<BootTime>,
 }
@@ -92,6 +98,8 @@ impl Session {
             instance,
             module_look,
             fast,
+            interrupts: Interrupts::default(),
+            accounted_at: BootTime(0),
             // Where no VM is at the start they give way at once.
             empty_since: Some(BootTime(0)),
         })
@@ -104,7 +112,8 @@ impl Session {
             Backlog::Retry(retry_at) => (false, Some(retry_at)),
             Backlog::None => (false, None),
         };
-        let due = self.engine.next_due().into_iter().chain(retry_at).min();
+        let due = [self.engine.next_due(), retry_at, self.observer.next_window()];
+        let due = due.into_iter().flatten().min();
         if mem::take(&mut self.busy) && !more {
             sleep(GATHER).await;
             return Event::Records;
@@ -146,6 +155,7 @@ impl Session {
     /// What waits, or a batch of it.
     pub(super) fn take_in(&mut self, witness: &mut impl Witness) -> Result<(), Obstacle> {
         let before = self.observer.counts().records;
+        self.observer.count_only(self.engine.only_watched());
         self.observer.drain(&mut self.reports)?;
         self.busy = self.observer.counts().records - before >= BUSY;
         self.feed(witness);
@@ -184,7 +194,22 @@ impl Session {
         let now = clock::now();
         let outputs = self.engine.poll(now);
         witness.polled(now, !outputs.is_empty());
+        self.account_for_interrupts(now);
         outputs
+    }
+
+    /// How many could not be judged is of interest to few.
+    fn account_for_interrupts(&mut self, now: BootTime) {
+        let interrupts = self.engine.interrupts();
+        if interrupts == self.interrupts || now.since(self.accounted_at) < ACCOUNT_EVERY {
+            return;
+        }
+        (self.interrupts, self.accounted_at) = (interrupts, now);
+        log::debug!(
+            "{} interrupts were judged, {} could not be",
+            interrupts.judged,
+            interrupts.unjudged
+        );
     }
 
     pub(super) fn start_line(&self) -> String {

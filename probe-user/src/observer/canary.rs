@@ -9,10 +9,11 @@ use std::{process, thread, time::Duration};
 use probe_apic::{map_rules::MapRules, observation::VmSample, rebuild::rebuild};
 use probe_common::{
     decode::{Decoded, EnteredRoute, Kind},
+    interrupts::{Tallied, what},
     window::{PINS, Route},
 };
 
-use self::vm::{Canary, MESSAGE, State};
+use self::vm::{Canary, INTERRUPT, MESSAGE, State};
 use super::reading::{self, Reading};
 use crate::{
     bpf::access::Access,
@@ -93,6 +94,7 @@ fn prove_once(
     let map_rules = made.and_then(|kvm| {
         let mut fitting = resolved.encoding.map_mode.possible_rules().to_vec();
         keep_fitting(&mut fitting, &read_back(access, kvm, resolved, &DISABLED)?);
+        counts(access, kvm, &canary)?;
         canary.set(&MULTI_BIT)?;
         keep_fitting(&mut fitting, &read_back(access, kvm, resolved, &MULTI_BIT)?);
         Ok(fitting)
@@ -160,6 +162,27 @@ fn seen_made(access: &Access, precise: bool, seen: &[Decoded]) -> Result<(u64, u
     born.generation
         .map(|generation| (born.kvm, generation))
         .ok_or_else(|| deaf("the test VM's birth number is not known"))
+}
+
+/// Where interrupts are counted: one to the canary must be, and nobody else's is meanwhile.
+fn counts(access: &mut Access, (kvm, generation): (u64, u64), canary: &Canary) -> Result<(), Obstacle> {
+    let Some(counter) = &mut access.interrupts else {
+        return Ok(());
+    };
+    let mut counted = Vec::new();
+    counter.count_only(kvm);
+    counter.turn(&mut counted);
+    let sent = canary.interrupt();
+    counter.turn(&mut counted);
+    counter.turn(&mut counted);
+    counter.count_only(0);
+    sent?;
+    let (dest, vector) = INTERRUPT;
+    let kind = what::pack(dest.into(), vector, false);
+    let is_it = |tallied: &Tallied| (tallied.vm, tallied.what, tallied.count) == (generation, kind, 1);
+    let came = counted.iter().any(is_it);
+    came.then_some(())
+        .ok_or_else(|| deaf("an interrupt to the test VM was not counted"))
 }
 
 /// The birth of the latest VM that this process made.

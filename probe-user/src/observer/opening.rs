@@ -55,6 +55,8 @@ pub struct ObserverOptions {
     pub canary: bool,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
+    /// Whether to count the interrupts that are sent to logical destinations.
+    pub interrupts: bool,
     /// Whether the kernel side logs.
     pub bpf_log: bool,
     /// Whether the kernel times the runs of the programs.
@@ -135,10 +137,14 @@ pub fn open(options: &ObserverOptions, purpose: Purpose) -> Result<Opened, Obsta
         return Err(Obstacle::Unproven { build: build.name });
     }
     symbols.locate(&mut resolved.layout)?;
+    if options.interrupts {
+        preflight::check_interrupts(&resolved, &symbols)?;
+    }
     let precise = options.hooks.wants_precise(&support);
     let attach_options = AttachOptions {
         ring_bytes: options.ring_bytes,
         precise,
+        interrupts: options.interrupts,
         log: options.bpf_log,
         run_time: options.run_time,
     };

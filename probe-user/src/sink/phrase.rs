@@ -262,6 +262,12 @@ pub fn status(kind: StatusKind) -> Option<String> {
         StatusKind::Suppressed { lines } => {
             format!("{} left out: more changed than may be told", were(lines, "line"))
         }
+        StatusKind::Uncounted { interrupts } => {
+            format!(
+                "{} not counted, of which nobody knows where they went",
+                were(interrupts, "interrupt")
+            )
+        }
         StatusKind::OutputLost { lines } => {
             format!("{} lost while this could not be written", were(lines, "line"))
         }
@@ -344,6 +350,10 @@ mod tests {
         assert_eq!(
             said(StatusKind::OutputLost { lines: 7 }),
             "7 lines were lost while this could not be written"
+        );
+        assert_eq!(
+            said(StatusKind::Uncounted { interrupts: 2000 }),
+            "2000 interrupts were not counted, of which nobody knows where they went"
         );
         assert_eq!(said(StatusKind::Certain), "");
     }

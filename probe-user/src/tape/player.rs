@@ -144,6 +144,7 @@ impl<R: Read> Player<R> {
             Entry::Clock(boot) => self.wall = WallClock::booted_at(boot),
             Entry::Observed(observation) => self.feed(Report::Observation(observation)),
             Entry::Dropped(records) => self.feed(Report::Dropped { records }),
+            Entry::Uncounted(interrupts) => self.feed(Report::Uncounted { interrupts }),
             Entry::Identified(vm, identity) => self.identify(vm, convert::identity(*identity)),
             Entry::Polled => {
                 if let Some(engine) = &mut self.engine {

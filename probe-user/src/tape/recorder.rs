@@ -90,6 +90,7 @@ impl Recorder {
                 }
             }
             Report::Dropped { records } => packer.dropped(now, *records),
+            Report::Uncounted { interrupts } => packer.uncounted(now, *interrupts),
             // Taken down as what it led to.
             Report::Process { .. } => return,
         }
@@ -194,6 +195,7 @@ impl Choice {
             Observation::Sample(sample) => sample.vm,
             Observation::Lost(lost) => lost.vm,
             Observation::Skipped(vm) => *vm,
+            Observation::Sent(sent) => sent.vm,
         };
         self.vms.get_mut(&vm).is_some_and(|known| {
             known.was_touched |= !known.is_wanted;

@@ -261,7 +261,9 @@ fn hostile_names_and_twins_neither_break_the_text_nor_merge_series() {
                 pid,
                 discriminator,
             },
-            Report::Observation(_) | Report::Dropped { .. } => panic!("no process"),
+            Report::Observation(_) | Report::Dropped { .. } | Report::Uncounted { .. } => {
+                panic!("no process")
+            }
         };
         feed(&mut engine, 0, [seen, process]);
         let collision = sample(vm, 0, vec![vcpu(0, 1), vcpu(1, 1)], RULES);

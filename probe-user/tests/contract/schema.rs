@@ -301,9 +301,10 @@ fn what_was_left_out_or_lost_is_counted_by_its_schema() {
     let lines = u64::MAX;
     let suppressed = counted(Some(VmIdentity::unknown()), StatusKind::Suppressed { lines });
     let lost = counted(None, StatusKind::OutputLost { lines });
+    let uncounted = counted(None, StatusKind::Uncounted { interrupts: lines });
     assert_eq!(
-        [suppressed.as_str(), lost.as_str()],
-        ["suppressed", "output-lost"]
+        [suppressed.as_str(), lost.as_str(), uncounted.as_str()],
+        ["suppressed", "output-lost", "uncounted"]
     );
 }
 

@@ -16,7 +16,7 @@ use probe_apic::{
     cause::Task,
     id::{BootTime, VcpuId, VmId},
     map_rules::MapRules,
-    observation::{Observation, Touch, Touched},
+    observation::{Observation, Sent, Touch, Touched},
 };
 use recording::{Ending, Flags, Writer};
 use serde_json::Value;
@@ -46,6 +46,7 @@ impl Stage {
                 Vec::new(),
                 Flags {
                     anonymised: anonymise,
+                    interrupts: true,
                 },
             )
             .unwrap(),
@@ -158,6 +159,24 @@ fn story(mut stage: Stage) -> (String, Vec<u8>) {
         [read(armed), read(sample(2, ms(900), healthy(4), RULES))],
     );
     stage.poll(ms(900));
+    let sent = Sent {
+        vm: VmId(1),
+        from: BootTime(ms(600)),
+        until: BootTime(ms(700)),
+        recalculations: 1,
+        dest: 1,
+        vector: 0x30,
+        lowest_priority: false,
+        count: 14,
+    };
+    stage.feed(
+        ms(950),
+        [
+            Report::Observation(Observation::Sent(sent)),
+            Report::Uncounted { interrupts: 5 },
+        ],
+    );
+    stage.poll(ms(950));
     stage.feed(ms(1000), [gone(1, ms(1000))]);
     stage.poll(ms(1000));
     stage.poll(ms(3000));
@@ -172,6 +191,12 @@ fn what_is_replayed_is_what_was_told() {
         .map(|line| line["finding"]["rule"].as_str().unwrap_or("-").to_owned())
         .collect();
     assert!(rules.iter().any(|rule| rule == "ldr-collision"), "{told}");
+    assert!(rules.iter().any(|rule| rule == "interrupt-misrouted"), "{told}");
+    assert!(
+        told.contains("14 interrupts with vector 0x30 to logical destination 0x01 went to vCPU 15 alone")
+            && told.contains("\"uncounted\""),
+        "{told}"
+    );
     assert!(
         told.contains("critical") && told.contains("vm-gone") && told.contains("\"lost\""),
         "{told}"

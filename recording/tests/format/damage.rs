@@ -101,7 +101,7 @@ fn another_version_is_refused_by_its_number() {
     let error = Reader::open(&header[..]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this recording is of version 2 of the format, and this ldrscope reads version 1"
+        "this recording is of version 3 of the format, and this ldrscope reads up to version 2"
     );
 }
 

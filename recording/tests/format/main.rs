@@ -19,6 +19,7 @@ fn pack(packer: &mut Packer, now: BootTime, entry: &Entry) {
         Entry::Observed(observation) => packer.observed(now, observation),
         Entry::Identified(vm, identity) => packer.identified(now, *vm, identity),
         Entry::Dropped(records) => packer.dropped(now, *records),
+        Entry::Uncounted(interrupts) => packer.uncounted(now, *interrupts),
         Entry::Polled => packer.polled(now),
         Entry::Unloaded => packer.unloaded(now),
         Entry::End => panic!("the end is not packed by hand"),

@@ -29,9 +29,12 @@ fn a_recording_of_nothing_is_whole() {
 }
 
 #[test]
-fn a_recording_says_whether_its_names_are_pseudonyms() {
-    for anonymised in [false, true] {
-        let flags = Flags { anonymised };
+fn a_recording_says_whether_its_names_are_pseudonyms_and_interrupts_were_counted() {
+    for (anonymised, interrupts) in [(false, false), (true, false), (false, true), (true, true)] {
+        let flags = Flags {
+            anonymised,
+            interrupts,
+        };
         let bytes = Writer::new(Vec::new(), flags)
             .unwrap()
             .finish(BootTime(1))

@@ -9,7 +9,9 @@ use probe_apic::{
     lapic::Lapic,
     map::{MapMode, PublishedMap},
     map_rules::MapRules,
-    observation::{Irqchip, Lost, Observation, Origin, Touch, Touched, VcpuSample, VmGone, VmSample, VmSeen},
+    observation::{
+        Irqchip, Lost, Observation, Origin, Sent, Touch, Touched, VcpuSample, VmGone, VmSample, VmSeen,
+    },
     reg::{ApicBase, Dfr, Ldr, Svr},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::RngSeed};
@@ -48,6 +50,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         2 => (any_vm(), any_identity())
             .prop_map(|(vm, identity)| Entry::Identified(vm, Box::new(identity))),
         1 => any::<u64>().prop_map(Entry::Dropped),
+        1 => any::<u64>().prop_map(Entry::Uncounted),
         2 => Just(Entry::Polled),
         1 => Just(Entry::Unloaded),
     ]
@@ -145,7 +148,31 @@ pub(crate) fn any_observation() -> impl Strategy<Value = Observation> {
         1 => any_vm().prop_map(Observation::Skipped),
         4 => any_touched().prop_map(Observation::Touched),
         4 => any_sample().prop_map(Observation::Sample),
+        2 => any_sent().prop_map(Observation::Sent),
     ]
+}
+
+fn any_sent() -> impl Strategy<Value = Sent> {
+    (
+        any_vm(),
+        [any_time(), any_time()],
+        any::<[u64; 2]>(),
+        any::<u32>(),
+        any::<u8>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(vm, [from, until], [recalculations, count], dest, vector, lowest_priority)| Sent {
+                vm,
+                from,
+                until,
+                recalculations,
+                dest,
+                vector,
+                lowest_priority,
+                count,
+            },
+        )
 }
 
 fn any_lapic() -> impl Strategy<Value = Lapic> {

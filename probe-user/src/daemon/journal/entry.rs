@@ -148,7 +148,9 @@ const fn status_priority(kind: StatusKind) -> &'static str {
         StatusKind::Lost { .. } | StatusKind::OutputLost { .. } | StatusKind::RecordingCut => {
             priority::WARNING
         }
-        StatusKind::Uncertain | StatusKind::Suppressed { .. } => priority::NOTICE,
+        StatusKind::Uncertain | StatusKind::Suppressed { .. } | StatusKind::Uncounted { .. } => {
+            priority::NOTICE
+        }
         StatusKind::Certain | StatusKind::VmGone => priority::INFO,
     }
 }

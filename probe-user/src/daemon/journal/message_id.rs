@@ -22,6 +22,8 @@ pub const fn of_rule(rule: Rule) -> u128 {
         Rule::MapDisabled => 0x5d3e_0738_6ef2_4e8a_93f8_fc51_fa21_8e18,
         Rule::ApicvInhibited => 0xea34_6da8_efea_4288_854d_264b_5e9a_b9c1,
         Rule::MapDivergence => 0x388f_87ca_ed8e_4c7a_aada_f6c0_9216_7b39,
+        Rule::InterruptLost => 0xdfae_a191_4dcc_4a4c_ac8e_181c_829c_b4e7,
+        Rule::InterruptMisrouted => 0xc184_a53f_42bb_45ec_8987_5664_2e35_5b75,
     }
 }
 
@@ -35,6 +37,7 @@ pub const fn of_status(kind: StatusKind) -> u128 {
         StatusKind::VmGone => 0x6f7f_dce0_4bd3_438d_96ce_e3e3_1be6_9814,
         StatusKind::Suppressed { .. } => 0xea19_ebce_e359_4b5d_9521_e1d5_b204_6bc4,
         StatusKind::OutputLost { .. } => 0x51c5_1808_5f29_4f93_8d41_d9ed_060a_0952,
+        StatusKind::Uncounted { .. } => 0xcca4_2de4_830e_4039_a8cd_20e6_6c8d_9ff0,
         StatusKind::RecordingCut => 0x920b_23df_7803_4b12_8d8a_0fa1_02a9_e733,
     }
 }
@@ -45,13 +48,14 @@ mod tests {
 
     use super::*;
 
-    const STATUSES: [StatusKind; 7] = [
+    const STATUSES: [StatusKind; 8] = [
         StatusKind::Lost { records: 1 },
         StatusKind::Uncertain,
         StatusKind::Certain,
         StatusKind::VmGone,
         StatusKind::Suppressed { lines: 1 },
         StatusKind::OutputLost { lines: 1 },
+        StatusKind::Uncounted { interrupts: 1 },
         StatusKind::RecordingCut,
     ];
 

@@ -58,6 +58,11 @@ fn hook_check(hook: &Hook, symbols: &Symbols) -> Check {
             format!("{missing}: the precise hooks are not possible"),
             "use `--hooks cold`",
         ),
+        (true, Set::Interrupts, Need::Required) => degraded(
+            &name,
+            format!("{missing}: interrupts cannot be counted"),
+            "leave `--interrupts` out",
+        ),
         (true, _, Need::Optional(lost)) => degraded(
             &name,
             format!("{missing}: {lost}"),

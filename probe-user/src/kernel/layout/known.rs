@@ -7,7 +7,7 @@
 
 use probe_common::layout::ABSENT;
 
-use super::module::ModuleMembers;
+use super::module::{IrqMembers, ModuleMembers};
 
 /// A family of builds that agree on where these members lie.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,8 @@ const KNOWN: &[KnownBuild] = &[
     // 5.10.218, 5.10.223, 5.10.251 and 5.10.262, the last also in its cloud flavour: `kvm_create_lapic` stores its
     // argument, the vCPU, at 0x98 and the page from `get_zeroed_page` at 0xb0 of the 0xf8 bytes that it allocates;
     // `kvm_free_lapic` tests the byte at 0xa0 before it lowers the count `apic_sw_disabled`; `kvm_ioapic_init` sets the
-    // mask bits of 24 entries of 8 bytes from 0x18 on. The debug data of 5.10.262 says the same.
+    // mask bits of 24 entries of 8 bytes from 0x18 on; `kvm_set_msi_irq` stores the parts of a message, and
+    // `kvm_irq_delivery_to_apic_fast` hands the rest on to `__apic_accept_irq`. The debug data of 5.10.262 says the same.
     KnownBuild {
         name: "Debian 5.10",
         release_begins: "5.10.0-",
@@ -45,6 +46,16 @@ const KNOWN: &[KnownBuild] = &[
             route_address_lo: 16,
             route_address_hi: 20,
             route_data: 24,
+            irq: IrqMembers {
+                vector: 0,
+                delivery_mode: 4,
+                dest_mode: 6,
+                level: 8,
+                trig_mode: 10,
+                shorthand: 12,
+                dest_id: 16,
+                msi_redir_hint: 20,
+            },
         },
     },
 ];

@@ -20,6 +20,20 @@ pub(super) struct ModuleMembers {
     pub(super) route_address_lo: u32,
     pub(super) route_address_hi: u32,
     pub(super) route_data: u32,
+    pub(super) irq: IrqMembers,
+}
+
+/// Members of `struct kvm_lapic_irq` (arch/x86/include/asm/kvm_host.h), as in the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IrqMembers {
+    pub(super) vector: u32,
+    pub(super) delivery_mode: u32,
+    pub(super) dest_mode: u32,
+    pub(super) level: u32,
+    pub(super) trig_mode: u32,
+    pub(super) shorthand: u32,
+    pub(super) dest_id: u32,
+    pub(super) msi_redir_hint: u32,
 }
 
 impl ModuleMembers {
@@ -51,6 +65,28 @@ impl ModuleMembers {
             route_address_lo: route("msi.address_lo"),
             route_address_hi: route("msi.address_hi"),
             route_data: route("msi.data"),
+            irq: IrqMembers::of_types(btf),
         })
+    }
+}
+
+impl IrqMembers {
+    /// A member that is missing or has another width is not there: interrupts are not counted then, and all else works.
+    fn of_types(btf: &Btf<'_>) -> Self {
+        let irq = Struct::find(btf, "kvm_lapic_irq").ok();
+        let member = |path, bytes| {
+            let found = irq.as_ref().and_then(|irq| irq.scalar(path, bytes).ok());
+            found.unwrap_or(ABSENT)
+        };
+        Self {
+            vector: member("vector", 4),
+            delivery_mode: member("delivery_mode", 2),
+            dest_mode: member("dest_mode", 2),
+            level: member("level", 1),
+            trig_mode: member("trig_mode", 2),
+            shorthand: member("shorthand", 4),
+            dest_id: member("dest_id", 4),
+            msi_redir_hint: member("msi_redir_hint", 1),
+        }
     }
 }

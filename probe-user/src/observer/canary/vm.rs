@@ -4,7 +4,7 @@
 
 use kvm_bindings::{
     KVM_IRQ_ROUTING_MSI, KvmIrqRouting, kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1,
-    kvm_irq_routing_msi, kvm_irq_routing_msi__bindgen_ty_1,
+    kvm_irq_routing_msi, kvm_irq_routing_msi__bindgen_ty_1, kvm_msi,
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use probe_common::{
@@ -48,8 +48,11 @@ const ROUTING: &str = "routing an interrupt of it";
 pub(super) struct Canary {
     // In the order in which they are closed.
     vcpu: VcpuFd,
-    _vm: VmFd,
+    vm: VmFd,
 }
+
+/// Where an interrupt is sent that is to be counted, and its vector.
+pub(super) const INTERRUPT: (u8, u8) = (0x40, 0xFD);
 
 impl Canary {
     /// Makes it, with a LAPIC as after a reset.
@@ -62,7 +65,7 @@ impl Canary {
             .map_err(|_| failed(ROUTING)(kvm_ioctls::Error::new(libc::E2BIG)))?;
         vm.set_gsi_routing(&routing).map_err(failed(ROUTING))?;
         let vcpu = vm.create_vcpu(0).map_err(failed("creating its vCPU"))?;
-        Ok(Self { vcpu, _vm: vm })
+        Ok(Self { vcpu, vm })
     }
 
     /// Sets its LAPIC, signature included.
@@ -72,6 +75,22 @@ impl Canary {
         write(&mut page.regs, APIC_LDR as usize, &state.ldr.to_le_bytes());
         write(&mut page.regs, APIC_SVR as usize, &state.svr.to_le_bytes());
         self.vcpu.set_lapic(&page).map_err(failed("setting its LAPIC"))
+    }
+
+    /// Sends it an interrupt to a logical destination.
+    pub(super) fn interrupt(&self) -> Result<(), Obstacle> {
+        const LOGICAL: u32 = 1 << 2;
+        let (dest, vector) = INTERRUPT;
+        let message = kvm_msi {
+            address_lo: 0xFEE0_0000 | u32::from(dest) << 12 | LOGICAL,
+            data: vector.into(),
+            ..kvm_msi::default()
+        };
+        match self.vm.signal_msi(message) {
+            // Nobody takes it, which a scan answers with EPERM.
+            Err(errno) if errno.errno() != libc::EPERM => Err(failed("sending it an interrupt")(errno)),
+            _ => Ok(()),
+        }
     }
 }
 

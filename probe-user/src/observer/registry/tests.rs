@@ -69,8 +69,10 @@ fn words(out: &mut Vec<Report>) -> Vec<&'static str> {
         Report::Observation(Observation::Sample(_)) => "sample",
         Report::Observation(Observation::Lost(_)) => "lost",
         Report::Observation(Observation::Skipped(_)) => "skipped",
+        Report::Observation(Observation::Sent(_)) => "sent",
         Report::Process { .. } => "process",
         Report::Dropped { .. } => "dropped",
+        Report::Uncounted { .. } => "uncounted",
     };
     out.drain(..).map(word).collect()
 }

@@ -63,7 +63,8 @@ impl Checkpoint {
             }
             Entry::Dropped(_) => self.vms.values_mut().for_each(|known| known.lost = true),
             Entry::Unloaded => self.vms.clear(),
-            Entry::Polled | Entry::End => {}
+            // What is forgotten was counted, or was not, long ago.
+            Entry::Uncounted(_) | Entry::Polled | Entry::End => {}
         }
     }
 
@@ -88,6 +89,8 @@ impl Checkpoint {
                 known.sample = Some(sample);
                 (known.lost, known.touched) = (false, false);
             }
+            // Of interrupts only those that came lately count.
+            Observation::Sent(_) => {}
         }
     }
 

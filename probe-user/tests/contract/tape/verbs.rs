@@ -89,7 +89,7 @@ fn what_cannot_be_replayed_is_said_with_its_word() {
     assert_eq!(replayed(b"{}"), (Some(3), "error[no-recording".to_owned()));
     assert_eq!(replayed(b""), (Some(3), "error[no-recording".to_owned()));
     let mut later = recording::file_header(Flags::default());
-    later[8] = 2;
+    later[8] = 3;
     // CRC-32 of the twelve bytes before it.
     let crc = crc_of(&later[..12]);
     later[12..].copy_from_slice(&crc.to_le_bytes());
