@@ -149,6 +149,9 @@ pub struct Sandbox {
     pub readable: Vec<PathBuf>,
     /// Directories in which it may create, write, rename and remove files. They must exist.
     pub writable: Vec<PathBuf>,
+    /// Directories in which it may make files, write them, and take back one that it could not finish; nothing there can be read,
+    /// truncated or renamed. They must exist.
+    pub growing: Vec<PathBuf>,
     /// Sockets in the file system that it may connect to or send to after it is confined. What is missing is left out.
     pub sockets: Vec<PathBuf>,
     /// Whether it may also do so with abstract sockets: `$NOTIFY_SOCKET` can name one.

@@ -153,6 +153,7 @@ pub fn sandbox(settings: &Settings) -> Sandbox {
             .directories()
             .map(|(_, directory)| directory.to_owned())
             .collect(),
+        growing: Vec::new(),
         sockets,
         abstract_sockets: notify.starts_with('@'),
         terminal: false,

@@ -62,6 +62,9 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<FileAccess, PrivilegeError> 
     for path in &sandbox.writable {
         ruleset = allow(ruleset, path, writing(), IfMissing::Fail)?;
     }
+    for path in &sandbox.growing {
+        ruleset = allow(ruleset, path, adding(), IfMissing::Fail)?;
+    }
     // The directory: a socket is made anew whenever its owner starts.
     for path in sandbox.sockets.iter().filter_map(|socket| socket.parent()) {
         ruleset = allow(ruleset, path, AccessFs::ResolveUnix.into(), IfMissing::LeaveOut)?;
@@ -108,6 +111,11 @@ fn writing() -> BitFlags<AccessFs> {
     make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile
     })
+}
+
+/// Files of their own, which nothing else is done to.
+fn adding() -> BitFlags<AccessFs> {
+    make_bitflags!(AccessFs::{WriteFile | MakeReg | RemoveFile})
 }
 
 fn scopes(sandbox: &Sandbox) -> BitFlags<Scope> {

@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use super::{
+    error::TopError,
     keys,
-    model::{Model, Request, State},
+    model::{Model, Request, State, place::Sight},
     screen::Theme,
     snapshot::SnapshotDirectory,
     stderr::Held,
@@ -62,10 +63,12 @@ pub struct Prospect<'a> {
 pub struct Desk {
     /// What is shown.
     pub model: Model,
-    screen: Screen,
+    /// Taken over with the first picture: by then whoever runs the loop has taken the signals over that end it.
+    screen: Option<Screen>,
+    theme: Theme,
     held: Option<Held>,
     log: Option<AsyncFd<OwnedFd>>,
-    keys: Receiver<Event>,
+    keys: Option<Receiver<Event>>,
     snapshots: SnapshotDirectory,
     reader: Reader,
     hang_up: Signal,
@@ -74,22 +77,22 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Takes the terminal over. Within a runtime only.
+    /// A desk that nothing is drawn on yet. Within a runtime only.
     ///
     /// # Errors
-    /// A terminal that cannot be used, or a kernel without room for another descriptor, signal or thread.
+    /// A kernel without room for another descriptor or signal.
     pub fn new(model: Model, theme: Theme, held: Option<Held>, snapshots: SnapshotDirectory) -> Result<Self> {
         let hang_up = live::catch(SignalKind::hangup())?;
         let log = held.as_ref().map(Held::listen).transpose();
         let log = log.map_err(|source| Obstacle::internal("waiting for the log", source))?;
-        let screen = Screen::enter(theme)?;
         let now = Instant::now();
         Ok(Self {
             model,
-            screen,
+            screen: None,
+            theme,
             held,
             log,
-            keys: terminal::keys()?,
+            keys: None,
             snapshots,
             reader: Reader::of_stdout(),
             hang_up,
@@ -134,7 +137,7 @@ impl Desk {
             biased;
             _ = self.hang_up.recv() => Call::Left,
             () = self.reader.left() => Call::Left,
-            event = self.keys.recv() => match event {
+            event = pressed(&mut self.keys) => match event {
                 Some(Event::Key(key)) => Call::Key(key),
                 // Another size, above all.
                 Some(_) => Call::Draw,
@@ -177,12 +180,25 @@ impl Desk {
         self.draw_at = None;
         self.drawn_at = Instant::now();
         self.model.refresh(prospect.engine, prospect.now, prospect.wall);
-        match self.screen.draw(&self.model) {
+        match self.picture() {
             Ok(sight) => self.model.seen(sight),
             Err(error) if error.is_closed_terminal() => return Ok(Flow::Stop),
             Err(error) => return Err(error.into()),
         }
         Ok(Flow::GoOn)
+    }
+
+    fn picture(&mut self) -> Result<Sight, TopError> {
+        let screen = match &mut self.screen {
+            Some(screen) => screen,
+            none => {
+                let screen = none.insert(Screen::enter(self.theme)?);
+                // Not before, or what is typed would be waited for by lines.
+                self.keys = Some(terminal::keys()?);
+                screen
+            }
+        };
+        screen.draw(&self.model)
     }
 
     fn redraw(&mut self) {
@@ -209,5 +225,12 @@ impl Desk {
                 self.model.say(words, true);
             }
         }
+    }
+}
+
+async fn pressed(keys: &mut Option<Receiver<Event>>) -> Option<Event> {
+    match keys {
+        Some(keys) => keys.recv().await,
+        None => pending().await,
     }
 }

@@ -78,8 +78,12 @@ fn draw_host(model: &Model, theme: Theme, title: Rect, body: Rect, buffer: &mut 
     let [host, rest] = vm::below(body, 1);
     let [summary, list] = vm::below(rest, 1);
     let plain = ratatui::style::Style::new();
-    paper::bar(Line::raw(facts), host::losses(model, theme), plain, host, buffer);
+    let facts = Line::raw(facts);
+    let room = usize::from(host.width).saturating_sub(facts.width());
+    paper::bar(facts, host::losses(model, theme, room), plain, host, buffer);
     let (left, right) = host::summary(model, theme);
+    let is_room = left.width() + right.width() < usize::from(summary.width);
+    let right = if is_room { right } else { Line::default() };
     paper::bar(left, right, plain, summary, buffer);
     Sight {
         list: Some(host::rows(model, theme, list, buffer)),
@@ -178,11 +182,14 @@ fn draw_keys(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         hints.push("Space pause");
     }
     hints.extend(["S snapshot", "l log", "? help", "q quit"]);
-    let text = format!(" {}", hints.join("   "));
-    let text = if text.len() > usize::from(area.width) {
-        format!(" {}", hints.join("  "))
-    } else {
-        text
-    };
+    let width = usize::from(area.width);
+    let mut text = format!(" {}", hints.join("   "));
+    // Help tells of all of them, so that the others can go for its sake, the last first.
+    while text.len() > width && hints.len() > 3 {
+        text = format!(" {}", hints.join("  "));
+        if text.len() > width {
+            hints.remove(hints.len() - 3);
+        }
+    }
     paper::bar(Line::raw(text), Line::default(), theme.bar(), area, buffer);
 }

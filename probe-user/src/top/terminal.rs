@@ -12,7 +12,9 @@ use ratatui::{
         cursor::{Hide, Show},
         event::{self, Event},
         execute, style,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        },
     },
     layout::Rect,
 };
@@ -66,15 +68,8 @@ impl Screen {
         style::force_color_output(theme.colour);
         let mode = Mode::enter().map_err(TopError::Terminal)?;
         let area = size();
-        // Fixed, for its size is asked here: left to itself it would open /dev/tty, which a confined process cannot reach.
-        let options = TerminalOptions {
-            viewport: Viewport::Fixed(area),
-        };
-        let backend = CrosstermBackend::new(BufWriter::new(io::stdout()));
-        let mut terminal = Terminal::with_options(backend, options).map_err(TopError::Terminal)?;
-        terminal.clear().map_err(TopError::Terminal)?;
         Ok(Self {
-            terminal,
+            terminal: blank(area).map_err(TopError::Terminal)?,
             theme,
             area,
             _mode: mode,
@@ -88,7 +83,7 @@ impl Screen {
     pub fn draw(&mut self, model: &Model) -> Result<Sight, TopError> {
         let area = size();
         if area != self.area {
-            self.terminal.resize(area).map_err(TopError::Terminal)?;
+            self.terminal = blank(area).map_err(TopError::Terminal)?;
             self.area = area;
         }
         let mut sight = Sight::default();
@@ -98,6 +93,15 @@ impl Screen {
         drawn.map_err(TopError::Terminal)?;
         Ok(sight)
     }
+}
+
+/// A cleared screen of this size. Fixed, for its size is asked here: left to itself it would open /dev/tty, which a confined process
+/// cannot reach. Cleared here, for that it would ask where the cursor is, and wait for a terminal that does not answer.
+fn blank(area: Rect) -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
+    execute!(io::stdout(), Clear(ClearType::All))?;
+    let backend = CrosstermBackend::new(BufWriter::new(io::stdout()));
+    let viewport = Viewport::Fixed(area);
+    Terminal::with_options(backend, TerminalOptions { viewport })
 }
 
 fn size() -> Rect {

@@ -19,3 +19,4 @@ mod schema;
 mod tally;
 mod tape;
 mod text;
+mod top;

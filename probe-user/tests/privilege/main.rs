@@ -7,6 +7,7 @@
 
 mod bpf;
 mod scenario;
+mod screen;
 
 use std::{
     env,

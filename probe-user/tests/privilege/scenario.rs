@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use crate::bpf::Handed;
+use crate::{bpf::Handed, screen};
 use ldrscope::privilege::{Account, Confined, FileAccess, Keep, PrivilegeError, Sandbox, confine, drop_all};
 
 /// How a scenario has to end.
@@ -36,7 +36,7 @@ pub(crate) struct Scenario {
     pub(crate) run: fn() -> Verdict,
 }
 
-type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 const fn exits(name: &'static str, run: fn() -> Verdict) -> Scenario {
     Scenario {
@@ -71,6 +71,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     exits("daily-work-goes-on", daily_work),
     exits("sockets-are-in-reach-by-name", sockets),
     exits("what-is-not-needed-is-refused", refusals),
+    exits("a-screen-is-drawn", screen::drawing),
+    exits("no-screen-is-drawn", screen::not_drawing),
     dies("executing-kills", || {
         confined()?;
         Err(format!("{:?}", Command::new("/bin/true").exec()))
@@ -88,11 +90,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn require(holds: bool, what: &str) -> Verdict {
+pub(crate) fn require(holds: bool, what: &str) -> Verdict {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
@@ -215,7 +217,7 @@ fn second_thread() -> Verdict {
 }
 
 /// A directory of its own, made before it is confined.
-fn scratch(name: &str) -> Result<PathBuf, String> {
+pub(crate) fn scratch(name: &str) -> Result<PathBuf, String> {
     let path = std::env::temp_dir().join(format!("ldrscope-{name}-{}", process::id()));
     fs::create_dir_all(&path).map_err(text)?;
     Ok(path)

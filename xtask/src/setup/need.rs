@@ -108,6 +108,7 @@ const PROMTOOL: Need = Need {
     ..program("promtool", "prometheus")
 };
 const CHROMIUM: Need = program("chromium", "chromium");
+const TMUX: Need = program("tmux", "tmux");
 const SYSTEMD: Need = program("systemd-analyze", "systemd");
 
 /// To boot the lab.
@@ -127,7 +128,7 @@ pub(crate) const FUZZ: &[Need] = &[C_COMPILER, CXX_COMPILER];
 /// To list the tree's own files, which the tidy check reads.
 pub(crate) const LINTS: &[Need] = &[GIT];
 /// To hold what ships to the programs that will read it, and to run it beside them in the lab.
-pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD, CHROMIUM];
+pub(crate) const SHIPPED: &[Need] = &[PROMTOOL, SYSTEMD, CHROMIUM, TMUX];
 /// Everything but the BPF toolchain, which is looked for rather than prescribed.
 pub(crate) const ALL: &[Need] = &[
     QEMU,
@@ -147,6 +148,7 @@ pub(crate) const ALL: &[Need] = &[
     PROMTOOL,
     SYSTEMD,
     CHROMIUM,
+    TMUX,
 ];
 
 impl Need {

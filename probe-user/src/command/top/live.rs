@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Top, theme: Theme, snapshots: SnapshotDirectory) -
     let broker = broker::split(&arguments.observe.options())?;
     give_up_privileges(&broker, None)?;
     confine(&Sandbox {
-        writable: vec![snapshots.path().to_owned()],
+        growing: vec![snapshots.path().to_owned()],
         terminal: true,
         ..Sandbox::default()
     })?;

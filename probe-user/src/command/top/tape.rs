@@ -7,6 +7,7 @@ use probe_apic::id::BootTime;
 use recording::Ending;
 use tokio::{
     select,
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
@@ -89,7 +90,11 @@ impl Projection {
                         break;
                     }
                 }
-                () = self.pace.due(), if is_played => self.play(),
+                () = self.pace.due(), if is_played => {
+                    self.play();
+                    // Or a recording that is never waited for would leave no time to anything else.
+                    yield_now().await;
+                }
             }
         }
         self.failure.take().map_or(Ok(()), Err)

@@ -2,7 +2,7 @@
 
 use probe_apic::{
     cause::{Cause, Register},
-    id::{BootTime, VmId},
+    id::VmId,
 };
 
 use crate::{clock::WallClock, engine::Engine, message, sink::convert};
@@ -34,11 +34,5 @@ impl Detail {
             changes: vcpus.map(|vcpu| last_change(vcpu.id)).collect(),
             is_gone: false,
         })
-    }
-
-    /// When any of its registers changed last.
-    #[must_use]
-    pub fn changed(&self) -> Option<BootTime> {
-        self.changes.iter().flatten().map(|change| change.at).max()
     }
 }

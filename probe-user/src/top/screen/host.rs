@@ -20,15 +20,19 @@ use crate::{
     top::model::{Model, State, host::Row, list::Sort, place::Extent},
 };
 
-/// Columns of a row beside the name: severity, findings, vCPUs, map, agreement, last change, and blanks between them.
-const FIXED: usize = 10 + 1 + 13 + 7 + 12 + 13 + 9;
-/// From this width on there is room for the UUID and the VMM.
-const ROOMY: u16 = 130;
+/// Columns of a row beside the name, and the blanks between them: severity, vCPUs, map, agreement.
+const FIXED: usize = 11 + 7 + 12 + 13;
+/// Those of the counts and the last change, from a width on.
+const USUAL: (u16, usize) = (76, 13 + 10);
+/// Those of the UUID and the VMM, from a width on.
+const ROOMY: (u16, usize) = (130, 37 + 17);
 
-/// Whether anything was missed.
-pub(super) fn losses(model: &Model, theme: Theme) -> Line<'static> {
+/// Whether anything was missed. That nothing was is said where there is `room` for it.
+pub(super) fn losses(model: &Model, theme: Theme, room: usize) -> Line<'static> {
+    const NOTHING: &str = "nothing lost ";
     match model.lost {
-        0 => Line::styled("nothing lost ", theme.quiet()),
+        0 if room <= NOTHING.len() => Line::default(),
+        0 => Line::styled(NOTHING, theme.quiet()),
         lost => Line::styled(format!("{} lost ", counted(lost, "record")), theme.bad()),
     }
 }
@@ -133,24 +137,30 @@ fn heading(sort: Sort, width: u16, theme: Theme) -> Line<'static> {
         }
     };
     let mut text = format!(
-        " {:<9} {} {:<12} {:>6} {:<11} {:<12} {:<9}",
+        " {:<9} {} {:>6} {:<11} {:<12}",
         mark(Sort::Severity, "severity"),
         fitted(&mark(Sort::Name, "VM"), name_width(width)),
-        "findings",
         mark(Sort::Vcpus, "vCPUs"),
         "map in use",
         "maps agree",
-        mark(Sort::Changed, "changed"),
     );
-    if width >= ROOMY {
+    if width >= USUAL.0 {
+        text.push_str(&format!(
+            " {:<12} {:<9}",
+            "findings",
+            mark(Sort::Changed, "changed")
+        ));
+    }
+    if width >= ROOMY.0 {
         text.push_str(&format!(" {:<36} {}", "UUID", "VMM"));
     }
     Line::styled(text, theme.heading(false))
 }
 
 fn name_width(width: u16) -> usize {
-    let roomy = if width >= ROOMY { 37 + 17 } else { 0 };
-    usize::from(width).saturating_sub(FIXED + roomy).max(8)
+    let more = [USUAL, ROOMY].into_iter().filter(|(from, _)| width >= *from);
+    let taken = FIXED + more.map(|(_, columns)| columns).sum::<usize>();
+    usize::from(width).saturating_sub(taken).max(8)
 }
 
 fn row(row: &Row, model: &Model, theme: Theme, width: u16) -> Line<'static> {
@@ -174,16 +184,17 @@ fn row(row: &Row, model: &Model, theme: Theme, width: u16) -> Line<'static> {
         Span::raw(" "),
         Span::styled(format!("{word:<9}"), theme.severity(worst)),
         Span::raw(format!(
-            " {} {} {:>6} {:<11} ",
+            " {} {:>6} {:<11} ",
             fitted(&phrase::vm(&row.identity), name_width(width)),
-            fitted(&counts(row), 12),
             row.vcpus,
             row.mode.unwrap_or("-"),
         )),
         Span::styled(format!("{:<12}", agrees.0), agrees.1),
-        Span::raw(format!(" {changed:<9}")),
     ];
-    if width >= ROOMY {
+    if width >= USUAL.0 {
+        spans.push(Span::raw(format!(" {} {changed:<9}", fitted(&counts(row), 12))));
+    }
+    if width >= ROOMY.0 {
         let uuid = row.identity.uuid.as_deref().unwrap_or("-");
         spans.push(Span::raw(format!(
             " {} {}",

@@ -1,8 +1,7 @@
 //! What ships beside the binary, held to the programs that will read it: the alert rules to promtool, the unit to systemd,
-//! the configuration and the documents' command
-//! lines to `ldrscope`, the page of a snapshot to a browser ([`page`]), a reproduction
-//! to a compiler and a kernel ([`reproducer`]), the packages to dpkg on a host ([`package`]); and all
-//! of it to each other's names.
+//! the configuration and the documents' command lines to `ldrscope`, the page of a snapshot to a browser ([`page`]), the screen
+//! of `top` to a terminal ([`screen`]), a reproduction to a compiler and a kernel ([`reproducer`]), the packages to dpkg on a
+//! host ([`package`]); and all of it to each other's names.
 
 mod commands;
 mod configuration;
@@ -13,6 +12,7 @@ pub(super) mod package;
 mod page;
 pub(super) mod reproducer;
 mod rules;
+mod screen;
 mod unit;
 
 use std::{path::Path, process::ExitCode};
@@ -61,6 +61,7 @@ pub(super) fn checks(tally: &mut Tally, ldrscope: &Path) {
         || commands::check(ldrscope),
     );
     tally.check("page", "chromium, headless", page::check);
+    tally.check("screen", "tmux", || screen::check(ldrscope));
     tally.check("manifests", "the YAML parser", manifests::check);
     tally.check("packages", "a second packaging", || {
         let directory = paths::target().join("dist");
