@@ -36,6 +36,7 @@ mod rules;
 mod scale;
 mod service;
 mod table;
+mod top;
 
 use lab_protocol::Scale;
 

@@ -14,7 +14,7 @@ use super::machine::{
 use super::{
     Bench, CaseError, Context, RunCase, alert, as_kvm, attribution, avic, check, deliver, effects, evidence,
     faults, fleet, ids, journald, kdump, keep_disabled, linux, many, migration, naming, old, oracle, process,
-    quiet, recording, refusal, rights, routes, rules, scale, service,
+    quiet, recording, refusal, rights, routes, rules, scale, service, top,
 };
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
@@ -59,6 +59,8 @@ const TABLE: &[Entry] = &[
         .tested_on(&[Series::V6_1, Series::V7_3])
         .on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("record", recording::record).only_on(Series::V6_12),
+    // What it may do confined differs by kernel, what it shows by map rules.
+    Entry::once("top", top::of_2019).tested_on(&[Series::V6_1, Series::V7_3]),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
     Entry::once("avic-auto", avic::auto).on(&[&AVIC]),

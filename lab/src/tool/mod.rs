@@ -4,6 +4,7 @@
 
 mod daemon;
 mod exposition;
+mod full_screen;
 pub mod http;
 mod once;
 mod recording;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use daemon::{Daemon, read_events};
 pub use exposition::Exposition;
+pub use full_screen::FullScreen;
 pub use once::{Outcome, deliver, read_deliver, read_doctor, read_snapshot, results, run_to_end, snapshot};
 pub use recording::Recording;
 pub use standing::{ProtocolError, Standing};
