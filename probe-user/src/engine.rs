@@ -188,15 +188,19 @@ impl Engine {
     /// When to call [`Self::poll`] and [`Self::take_refresh_due`] next, even if nothing is fed.
     #[must_use]
     pub fn next_due(&self) -> Option<BootTime> {
-        [
+        let due = [self.next_to_tell(), self.pace.next_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// When there may be something to tell next, even if nothing is fed.
+    #[must_use]
+    pub fn next_to_tell(&self) -> Option<BootTime> {
+        let due = [
             self.tracker.next_due(),
-            self.pace.next_due(),
             self.trust.next_due(),
             self.fading.first(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// The VMs that the filter lets pass, judged as they are at this moment.

@@ -241,15 +241,14 @@ impl<R: Read> Player<R> {
         }
     }
 
-    /// Polls for what falls due before `now`.
+    /// Polls for what falls due before `now`. The reads that the engine would ask for meanwhile are in the recording, as far as
+    /// they were made: asked for one by one they would never end where a recording claims that years went by.
     fn catch_up(&mut self, now: BootTime, told: &mut Vec<Output>) {
         let Some(engine) = &mut self.engine else { return };
-        while let Some(due) = engine.next_due().filter(|due| *due < now) {
+        while let Some(due) = engine.next_to_tell().filter(|due| *due < now) {
             let moment = due.max(self.now);
             told.append(&mut engine.poll(moment));
-            // The reads that it would ask for are in the recording, as far as they were made.
-            engine.take_refresh_due(moment);
-            if engine.next_due().is_some_and(|next| next <= due) {
+            if engine.next_to_tell().is_some_and(|next| next <= due) {
                 break;
             }
         }
