@@ -27,6 +27,9 @@ const DOCUMENTS: [&str; 5] = [
 /// Verbs that look at no host, whatever their arguments.
 const OF_FILES: [&str; 5] = ["diff", "explain", "print", "replay", "reproduce"];
 
+/// Draws on a terminal, even of a recording: [`super::screen`] runs it on one.
+const ON_A_TERMINAL: &str = "top";
+
 /// Where a command runs: the names of files that documents use, made of what ships.
 struct Scratch {
     directory: tempfile::TempDir,
@@ -192,10 +195,13 @@ impl Scratch {
     }
 }
 
-/// Whether it looks at files only.
+/// Whether it looks at files only, and prints.
 fn needs_no_host(arguments: &[String]) -> bool {
     let has = |flag: &str| arguments.iter().any(|word| word == flag);
     let verb = arguments.first().map_or("", String::as_str);
+    if verb == ON_A_TERMINAL {
+        return false;
+    }
     OF_FILES.contains(&verb) || has("--from") || has("--check-config") || has("--help") || has("--version")
 }
 
@@ -235,7 +241,14 @@ mod tests {
         for line in ["explain", "snapshot --from x", "serve --check-config", "diff a b"] {
             assert!(needs_no_host(&words(line)), "{line}");
         }
-        for line in ["watch", "snapshot", "record -o x", "serve", "doctor"] {
+        for line in [
+            "watch",
+            "snapshot",
+            "record -o x",
+            "serve",
+            "doctor",
+            "top --from x",
+        ] {
             assert!(!needs_no_host(&words(line)), "{line}");
         }
     }
