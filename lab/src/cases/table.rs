@@ -19,6 +19,9 @@ use super::{
 use crate::host::{MapRules, Series};
 use crate::tool::Hooks;
 
+/// Kernels between which what AVIC's bookkeeping is made of differs: how reasons are kept, and what moves them.
+const WITH_AVIC: &[Series] = &[Series::V6_1, Series::V6_12, Series::V7_3];
+
 const TABLE: &[Entry] = &[
     // These share a `watch`.
     Entry::both("scenario-enabled", kdump::left_enabled).on(&[&ORDINARY, &KVM_OF_2019]),
@@ -38,10 +41,15 @@ const TABLE: &[Entry] = &[
     Entry::both("physical-alias", ids::physical_alias),
     Entry::both("x2apic-id-mismatch", ids::x2apic_mismatch).only(MapRules::Overwrite),
     Entry::both("avic-logical-alias", avic::logical_alias)
+        .tested_on(WITH_AVIC)
         .only(MapRules::ConflictDisables)
         .on(&[&AVIC]),
-    Entry::both("avic-changed-id", avic::changed_id).on(&[&AVIC]),
-    Entry::both("avic-moved-base", avic::moved_base).on(&[&AVIC]),
+    Entry::both("avic-changed-id", avic::changed_id)
+        .tested_on(WITH_AVIC)
+        .on(&[&AVIC]),
+    Entry::both("avic-moved-base", avic::moved_base)
+        .tested_on(WITH_AVIC)
+        .on(&[&AVIC]),
     Entry::both("msi-route", routes::aimed),
     Entry::both("msi-route-split", routes::aimed_past_split_irqchip),
     Entry::both("set-lapic", attribution::set_lapic).on(&[&ORDINARY, &TWO_CPUS, &KVM_OF_2019]),
@@ -63,7 +71,9 @@ const TABLE: &[Entry] = &[
     Entry::once("top", top::of_2019).tested_on(&[Series::V6_1, Series::V7_3]),
     Entry::both("broken-pipe", process::broken_pipe),
     Entry::both("sigterm", process::sigterm),
-    Entry::once("avic-auto", avic::auto).on(&[&AVIC]),
+    Entry::once("avic-auto", avic::auto)
+        .tested_on(WITH_AVIC)
+        .on(&[&AVIC]),
     Entry::once("deliver", deliver::against_irrs),
     Entry::once("deliver-unobservable", deliver::unobservable),
     Entry::once("as-kvm", as_kvm::before_migration).tested_on(&[Series::V6_1, Series::V6_12]),
