@@ -22,6 +22,13 @@ use crate::tool::Hooks;
 /// Kernels between which what AVIC's bookkeeping is made of differs: how reasons are kept, and what moves them.
 const WITH_AVIC: &[Series] = &[Series::V6_1, Series::V6_12, Series::V7_3];
 
+/// Of cases about ldrscope's own outputs and limits, to which one kernel is like another.
+const OUTPUTS: &[Series] = &[Series::V6_1];
+
+/// Kernels between which privileges and confinement differ: bpf(2) asks for CAP_BPF in any case, then only to load; landlock
+/// is not there, is, and has all that is used.
+const RIGHTS: &[Series] = &[Series::V5_10, Series::V6_1, Series::V7_3];
+
 const TABLE: &[Entry] = &[
     // These share a `watch`.
     Entry::both("scenario-enabled", kdump::left_enabled).on(&[&ORDINARY, &KVM_OF_2019]),
@@ -93,17 +100,19 @@ const TABLE: &[Entry] = &[
         Series::V7_3,
     ]),
     Entry::once("no-vm", quiet::no_vm),
-    Entry::once("check", check::grades).on(&[&ORDINARY, &KVM_OF_2019]),
+    Entry::once("check", check::grades)
+        .tested_on(RIGHTS)
+        .on(&[&ORDINARY, &KVM_OF_2019]),
     Entry::once("check-not-root", check::not_root),
     Entry::once("check-without-kvm", check::without_kvm).on(&[&WITHOUT_KVM]),
     Entry::once("names-of-managers", naming::managers).only_on(Series::V6_12),
     Entry::once("hostile-vmm-names", naming::hostile).only_on(Series::V6_12),
     Entry::once("not-root", refusal::not_root),
-    Entry::once("rights-none", rights::none),
-    Entry::once("rights-of-the-unit", rights::of_the_unit),
-    Entry::once("rights-bpf-perfmon", rights::bpf_and_perfmon),
-    Entry::once("rights-addresses", rights::addresses),
-    Entry::once("rights-traps", rights::traps),
+    Entry::once("rights-none", rights::none).tested_on(RIGHTS),
+    Entry::once("rights-of-the-unit", rights::of_the_unit).tested_on(RIGHTS),
+    Entry::once("rights-bpf-perfmon", rights::bpf_and_perfmon).tested_on(RIGHTS),
+    Entry::once("rights-addresses", rights::addresses).tested_on(RIGHTS),
+    Entry::once("rights-traps", rights::traps).tested_on(RIGHTS),
     Entry::once("pid-namespace", refusal::pid_namespace),
     Entry::once("foreign-types", refusal::foreign_types),
     Entry::once("debug-data-types", old::debug_data_types).only_on(Series::V5_10),
@@ -140,12 +149,21 @@ const TABLE: &[Entry] = &[
         .on(&[&HARASSED]),
     Entry::once("one-of-two-killed", faults::killed::one_of_two).on(&[&HARASSED]),
     Entry::once("ends-in-order", faults::ends::in_order).on(&[&HARASSED]),
-    Entry::once("disk-full", faults::ends::disk_full).on(&[&HARASSED]),
-    Entry::once("few-descriptors", faults::ends::few_descriptors).on(&[&HARASSED]),
-    Entry::once("out-of-memory", faults::ends::out_of_memory).on(&[&HARASSED]),
+    Entry::once("disk-full", faults::ends::disk_full)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
+    Entry::once("few-descriptors", faults::ends::few_descriptors)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
+    Entry::once("out-of-memory", faults::ends::out_of_memory)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
     Entry::once("locked-memory", faults::ends::locked_memory).only_on(Series::V5_10),
-    Entry::once("hostile-names", faults::names::hostile).on(&[&HARASSED]),
+    Entry::once("hostile-names", faults::names::hostile)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
     Entry::once("pid-reuse", faults::names::reused_pids)
+        .tested_on(OUTPUTS)
         .more_in_soak()
         .on(&[&HARASSED]),
     Entry::once("clock-steps", faults::host::clock_steps).on(&[&HARASSED]),
@@ -154,39 +172,60 @@ const TABLE: &[Entry] = &[
     Entry::once("kvm-reload", faults::reload::again)
         .more_in_soak()
         .on(&[&HARASSED]),
-    Entry::once("daemon-unprivileged", faults::daemon::unprivileged).on(&[&HARASSED]),
+    Entry::once("daemon-unprivileged", faults::daemon::unprivileged)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
     Entry::once("daemon-killed", faults::daemon::killed)
+        .tested_on(OUTPUTS)
         .more_in_soak()
         .on(&[&HARASSED]),
-    Entry::once("daemon-port-taken", faults::daemon::port_taken).on(&[&HARASSED]),
+    Entry::once("daemon-port-taken", faults::daemon::port_taken)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
     Entry::once("daemon-memory", faults::daemon::memory).on(&[&HARASSED]),
     Entry::once("daemon-reload", faults::daemon::reload)
         .more_in_soak()
         .on(&[&HARASSED]),
     Entry::once("daemon-besieged", faults::flood::besieged)
+        .tested_on(OUTPUTS)
         .more_in_soak()
         .on(&[&HARASSED]),
     Entry::once("daemon-rate-limit", faults::outputs::rate_limited)
+        .tested_on(OUTPUTS)
         .more_in_soak()
         .on(&[&HARASSED]),
-    Entry::once("daemon-disk-full", faults::outputs::disk_full).on(&[&HARASSED]),
+    Entry::once("daemon-disk-full", faults::outputs::disk_full)
+        .tested_on(OUTPUTS)
+        .on(&[&HARASSED]),
     Entry::once("daemon-rotation", faults::outputs::rotated)
+        .tested_on(OUTPUTS)
         .more_in_soak()
         .on(&[&HARASSED]),
     Entry::once("daemon-snapshots", faults::outputs::snapshots)
+        .tested_on(OUTPUTS)
         .more_in_soak()
         .on(&[&HARASSED]),
     Entry::once("kvm-changed", faults::reload::another_build).on(&[&KVM_OF_2019]),
-    Entry::once("journal-reads-back", fleet::journal_reads_back).on(&[&SYSTEMD]),
-    Entry::once("prometheus-fires", fleet::prometheus_fires).on(&[&SYSTEMD]),
+    Entry::once("journal-reads-back", fleet::journal_reads_back)
+        .tested_on(OUTPUTS)
+        .on(&[&SYSTEMD]),
+    Entry::once("prometheus-fires", fleet::prometheus_fires)
+        .tested_on(OUTPUTS)
+        .on(&[&SYSTEMD]),
     Entry::once("unit-sufficient", service::sufficient).on(&[&SYSTEMD]),
     Entry::once("unit-exact", service::traps::exact).on(&[&SYSTEMD]),
     Entry::once("unit-kept-alive", service::life::kept_alive).on(&[&SYSTEMD]),
     Entry::once("unit-reload", service::life::reloads).on(&[&SYSTEMD]),
     Entry::once("unit-waits-for-kvm", service::life::waits_for_kvm).on(&[&SYSTEMD]),
-    Entry::once("prometheus-alert", alert::of_2019).on(&[&SYSTEMD]),
-    Entry::once("journald-stopped", journald::stopped).on(&[&SYSTEMD]),
-    Entry::once("journald-not-reading", journald::not_reading).on(&[&SYSTEMD]),
+    Entry::once("prometheus-alert", alert::of_2019)
+        .tested_on(OUTPUTS)
+        .on(&[&SYSTEMD]),
+    Entry::once("journald-stopped", journald::stopped)
+        .tested_on(OUTPUTS)
+        .on(&[&SYSTEMD]),
+    Entry::once("journald-not-reading", journald::not_reading)
+        .tested_on(OUTPUTS)
+        .on(&[&SYSTEMD]),
     Entry::once("linux-physical-flat", linux::physical_flat)
         .soak_only()
         .on(&[&LINUX]),
