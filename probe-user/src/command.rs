@@ -15,6 +15,7 @@ pub mod serve;
 pub mod snapshot;
 mod split;
 mod taped;
+mod tempo;
 pub mod top;
 mod until;
 pub mod watch;

@@ -1,12 +1,8 @@
 //! `replay`: gives a recording to the same analysis, and tells what it says as `watch` does.
 
-use std::{
-    io::{self, BufWriter},
-    time::Duration,
-};
+use std::io::{self, BufWriter};
 
 use anyhow::Result;
-use probe_apic::id::BootTime;
 use recording::Ending;
 use tokio::{
     select,
@@ -14,6 +10,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::tempo::Tempo;
 use crate::{
     cli::{Replay, Speed, WatchFormat},
     exit::Exit,
@@ -58,14 +55,18 @@ pub fn run(arguments: &Replay) -> Result<Exit> {
 }
 
 async fn play(tape: &mut Tape, speed: Speed, sink: &mut dyn Sink) -> Result<()> {
-    let mut pace = Pace::new(speed);
+    let mut tempo = Tempo::new(speed);
     let mut told = Vec::new();
     let mut steps = 0_u32;
     loop {
         let replayed = tape.step(&mut told);
         let wall = tape.player().wall();
         if let Ok(Replayed::To(now)) = replayed {
-            pace.wait_for(now, sink).await?;
+            // What was told before is shown meanwhile.
+            if let Some(due) = tempo.due(now).filter(|due| *due > Instant::now()) {
+                sink.flush().map_err(OutputError)?;
+                sleep_until(due).await;
+            }
         }
         for output in told.drain(..) {
             sink.emit(&output, wall).map_err(OutputError)?;
@@ -84,43 +85,5 @@ async fn play(tape: &mut Tape, speed: Speed, sink: &mut dyn Sink) -> Result<()> 
         if steps.is_multiple_of(STRIDE) {
             yield_now().await;
         }
-    }
-}
-
-/// Keeps the time.
-struct Pace {
-    times: Option<f64>,
-    began: Option<(BootTime, Instant)>,
-}
-
-impl Pace {
-    const fn new(speed: Speed) -> Self {
-        Self {
-            times: match speed {
-                Speed::Max => None,
-                Speed::Times(times) => Some(times),
-            },
-            began: None,
-        }
-    }
-
-    /// Waits until it is time for what happened at `now`; what was told before is shown meanwhile.
-    async fn wait_for(&mut self, now: BootTime, sink: &mut dyn Sink) -> Result<(), OutputError> {
-        let Some(times) = self.times else { return Ok(()) };
-        let (first, instant) = *self.began.get_or_insert_with(|| (now, Instant::now()));
-        let later = Duration::from_nanos(now.since(first)).as_secs_f64() / times;
-        let due = Duration::try_from_secs_f64(later)
-            .ok()
-            .and_then(|later| instant.checked_add(later));
-        match due {
-            Some(due) if due <= Instant::now() => {}
-            Some(due) => {
-                sink.flush().map_err(OutputError)?;
-                sleep_until(due).await;
-            }
-            // A recording that claims to last for centuries.
-            None => std::future::pending().await,
-        }
-        Ok(())
     }
 }

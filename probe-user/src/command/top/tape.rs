@@ -1,6 +1,6 @@
 //! `top` of a recording: played in its own time or another, with pauses, and kept on the screen at its end.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::Result;
 use probe_apic::id::BootTime;
@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     cli::{Speed, Top},
+    command::tempo::Tempo,
     identity::filter::VmFilter,
     kernel::obstacle::Obstacle,
     live::{self, Flow},
@@ -131,8 +132,9 @@ impl Projection {
                 }
                 Ok(Replayed::End(ending)) => return self.end(ending),
                 Err(error) => {
-                    let words = format!("the recording cannot be read any further: {}", chain(&error));
-                    self.failure = Some(error.into());
+                    let error = anyhow::Error::from(error);
+                    let words = format!("the recording cannot be read any further: {error:#}");
+                    self.failure = Some(error);
                     self.desk.turn(State::Ended(words));
                     return;
                 }
@@ -152,20 +154,9 @@ impl Projection {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    std::iter::once(error.to_string())
-        .chain(causes.map(ToString::to_string))
-        .collect::<Vec<_>>()
-        .join(": ")
-}
-
-/// Keeps the time.
+/// Keeps the time, and stands still.
 struct Pace {
-    /// `None` for as fast as it can be analysed.
-    times: Option<f64>,
-    /// A moment of the recording, and when it was shown, pauses taken off.
-    began: Option<(BootTime, Instant)>,
+    tempo: Tempo,
     /// When what was read last is to be shown; `None` for at once.
     due: Option<Instant>,
     /// Since when it stands still.
@@ -175,11 +166,7 @@ struct Pace {
 impl Pace {
     const fn new(speed: Speed) -> Self {
         Self {
-            times: match speed {
-                Speed::Max => None,
-                Speed::Times(times) => Some(times),
-            },
-            began: None,
+            tempo: Tempo::new(speed),
             due: None,
             still_since: None,
         }
@@ -187,11 +174,9 @@ impl Pace {
 
     /// Whether what happened at `now` is to be waited for; [`Self::due`] waits.
     fn is_ahead(&mut self, now: BootTime) -> bool {
-        let Some(times) = self.times else { return false };
-        let (first, instant) = *self.began.get_or_insert_with(|| (now, Instant::now()));
-        let later = Duration::from_nanos(now.since(first)).as_secs_f64() / times;
-        let later = Duration::try_from_secs_f64(later).unwrap_or(FOREVER);
-        let due = instant.checked_add(later).unwrap_or(instant + FOREVER);
+        let Some(due) = self.tempo.due(now) else {
+            return false;
+        };
         self.due = Some(due);
         due > Instant::now()
     }
@@ -210,12 +195,9 @@ impl Pace {
                 let pause = since.elapsed();
                 self.still_since = None;
                 self.due = self.due.map(|due| due + pause);
-                self.began = self.began.map(|(first, instant)| (first, instant + pause));
+                self.tempo.put_off(pause);
             }
             _ => {}
         }
     }
 }
-
-/// Nobody waits longer for a recording that claims to last for centuries.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
