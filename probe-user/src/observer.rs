@@ -244,10 +244,16 @@ impl Observer {
         Ok(())
     }
 
+    /// Whether interrupts are counted.
+    #[must_use]
+    pub const fn counts_interrupts(&self) -> bool {
+        self.access.interrupts.is_some()
+    }
+
     /// When to [drain](Self::drain) next for the counts of interrupts alone, where there are VMs that may have sent any.
     #[must_use]
     pub fn next_window(&self) -> Option<BootTime> {
-        let counts = self.access.interrupts.is_some() && self.has_vms();
+        let counts = self.counts_interrupts() && self.has_vms();
         counts.then(|| self.windows.next_due())
     }
 

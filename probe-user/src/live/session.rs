@@ -155,7 +155,9 @@ impl Session {
     /// What waits, or a batch of it.
     pub(super) fn take_in(&mut self, witness: &mut impl Witness) -> Result<(), Obstacle> {
         let before = self.observer.counts().records;
-        self.observer.count_only(self.engine.only_watched());
+        if self.observer.counts_interrupts() {
+            self.observer.count_only(self.engine.only_watched());
+        }
         self.observer.drain(&mut self.reports)?;
         self.busy = self.observer.counts().records - before >= BUSY;
         self.feed(witness);
