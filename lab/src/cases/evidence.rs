@@ -4,8 +4,9 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use super::faults::signal;
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{EventKind, Finding, Rule, Severity, StatusKind};
 use crate::guest::lapic::{ApicReg, ldr};
@@ -210,10 +211,4 @@ fn nothing_told(watch: &mut Watch, from: usize) -> CaseResult {
         "no interrupt should be told to have gone astray",
     )?;
     Ok(())
-}
-
-fn signal(pid: u32, signal: Signal) -> io::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other("a process id out of range"))?;
-    Ok(kill_process(pid, signal)?)
 }

@@ -19,7 +19,7 @@ use probe_apic::{
     map_rules::MapRules,
     observation::{Irqchip, Observation, Origin, VcpuSample, VmGone, VmSample, VmSeen},
     rebuild::rebuild,
-    reg::{Ldr, Svr},
+    reg::{Dfr, Ldr, Svr},
 };
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -81,6 +81,16 @@ pub(crate) fn vcpu(number: u32, logical_id: u32) -> VcpuSample {
         id: VcpuId(number),
         lapic,
     }
+}
+
+/// Four vCPUs a cluster, a bit each.
+pub(crate) fn clustered(count: u32) -> Vec<VcpuSample> {
+    let one = |number: u32| {
+        let mut vcpu = vcpu(number, (number / 4) << 4 | 1 << (number % 4));
+        vcpu.lapic.dfr = Dfr::CLUSTER;
+        vcpu
+    };
+    (0..count).map(one).collect()
 }
 
 /// What the 2019 kernel's bigsmp left: LDR = APIC ID << 24.

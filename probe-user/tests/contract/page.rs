@@ -21,10 +21,12 @@ use probe_apic::{
     lapic::Lapic,
     map_rules::MapRules,
     observation::{Irqchip, VcpuSample, VmSample},
-    reg::{ApicBase, Dfr, Ldr},
+    reg::{ApicBase, Ldr},
 };
 
-use crate::fixture::{MS, bigsmp, engine, feed, healthy, pin, read as sampled, sample, seen, vcpu};
+use crate::fixture::{
+    MS, bigsmp, clustered, engine, feed, healthy, pin, read as sampled, sample, seen, vcpu,
+};
 
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
 
@@ -72,15 +74,6 @@ fn crashed(vm: u64, rules: MapRules) -> VmSample {
     let mut sample = sample(vm, MS, vcpus, rules);
     sample.aims.push(pin(2, 0x01));
     sample
-}
-
-fn clustered(count: u32) -> Vec<VcpuSample> {
-    let one = |number: u32| {
-        let mut vcpu = vcpu(number, (number / 4) << 4 | 1 << (number % 4));
-        vcpu.lapic.dfr = Dfr::CLUSTER;
-        vcpu
-    };
-    (0..count).map(one).collect()
 }
 
 fn x2apics(count: u32) -> Vec<VcpuSample> {

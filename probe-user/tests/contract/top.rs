@@ -19,8 +19,7 @@ use ldrscope::{
 use probe_apic::{
     id::BootTime,
     map_rules::MapRules,
-    observation::{Irqchip, VcpuSample, VmSample},
-    reg::Dfr,
+    observation::{Irqchip, VmSample},
 };
 use ratatui::{
     Terminal,
@@ -30,7 +29,7 @@ use ratatui::{
 
 use crate::{
     command_line::run,
-    fixture::{MS, bigsmp, engine, feed, gone, healthy, pin, read as sampled, sample, seen, vcpu},
+    fixture::{MS, bigsmp, clustered, engine, feed, gone, healthy, pin, read as sampled, sample, seen, vcpu},
 };
 
 const WALL: WallClock = WallClock::booted_at(1_700_000_000_000_000_000);
@@ -122,15 +121,6 @@ fn crashed(vm: u64) -> VmSample {
     let mut sample = sample(vm, MS, vcpus, MapRules::Overwrite);
     sample.aims.push(pin(2, 0x01));
     sample
-}
-
-fn clustered(count: u32) -> Vec<VcpuSample> {
-    let one = |number: u32| {
-        let mut vcpu = vcpu(number, (number / 4) << 4 | 1 << (number % 4));
-        vcpu.lapic.dfr = Dfr::CLUSTER;
-        vcpu
-    };
-    (0..count).map(one).collect()
 }
 
 /// Three VMs: one crashed, one hostile by its name and healthy, one that nobody can look into.

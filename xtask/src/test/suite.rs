@@ -44,6 +44,24 @@ pub(crate) struct CaseEnd {
     pub(crate) took: Duration,
 }
 
+impl CaseEnd {
+    /// Makes an attempt that is a case of its own, beside `what`, and tells what became of it.
+    pub(crate) fn of(name: String, what: &str, attempt: impl FnOnce() -> Result<()>) -> Self {
+        let began = Instant::now();
+        let step = progress::step(name.clone(), what);
+        let failure = attempt().err();
+        step.done(if failure.is_none() { "passed" } else { "FAILED" });
+        if let Some(error) = &failure {
+            progress::quote(&format!("{error:#}"));
+        }
+        Self {
+            name,
+            failure: failure.map(|error| error.to_string()),
+            took: began.elapsed(),
+        }
+    }
+}
+
 /// What was seen of one case.
 #[derive(Debug)]
 struct Seen {

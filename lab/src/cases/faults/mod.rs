@@ -82,7 +82,7 @@ fn has_not_grown(watch: &Watch, before: Footprint) -> CaseResult {
 }
 
 /// Sends one of ldrscope's processes a signal.
-fn signal(pid: u32, signal: Signal) -> CaseResult {
+pub(super) fn signal(pid: u32, signal: Signal) -> CaseResult {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     match pid.map(|pid| kill_process(pid, signal)) {
         Some(Ok(())) => Ok(()),

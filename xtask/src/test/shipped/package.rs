@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +15,7 @@ use crate::{
     dist::{self, Content, Release},
     kernels::Kernel,
     lab::{Channels, Host, Input, Session},
-    paths, progress,
+    paths,
     test::suite::CaseEnd,
 };
 
@@ -36,18 +36,7 @@ const CHANGED: [&str; 2] = ["packaging/ldrscope.toml", "packaging/ldrscope.logro
 /// Runs it on `kernel`.
 pub(in crate::test) fn live(kernel: Kernel, binaries: &Binaries) -> CaseEnd {
     let name = format!("{} package", kernel.series());
-    let began = Instant::now();
-    let step = progress::step(name.clone(), "the lab, for dpkg");
-    let failure = attempt(kernel, binaries).err();
-    step.done(if failure.is_none() { "passed" } else { "FAILED" });
-    if let Some(error) = &failure {
-        progress::quote(&format!("{error:#}"));
-    }
-    CaseEnd {
-        name,
-        failure: failure.map(|error| error.to_string()),
-        took: began.elapsed(),
-    }
+    CaseEnd::of(name, "the lab, for dpkg", || attempt(kernel, binaries))
 }
 
 fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<()> {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +16,7 @@ use crate::{
     build::Binaries,
     kernels::{Kernel, Series},
     lab::{Channels, Host, Input, Session},
-    paths, progress,
+    paths,
     test::suite::CaseEnd,
     tool,
 };
@@ -52,18 +52,7 @@ pub(in crate::test) fn is_for(series: Series) -> bool {
 /// Runs it on `kernel`.
 pub(in crate::test) fn live(kernel: Kernel, binaries: &Binaries) -> CaseEnd {
     let name = format!("{} reproducer", kernel.series());
-    let began = Instant::now();
-    let step = progress::step(name.clone(), "the lab");
-    let failure = attempt(kernel, binaries).err();
-    step.done(if failure.is_none() { "passed" } else { "FAILED" });
-    if let Some(error) = &failure {
-        progress::quote(&format!("{error:#}"));
-    }
-    CaseEnd {
-        name,
-        failure: failure.map(|error| error.to_string()),
-        took: began.elapsed(),
-    }
+    CaseEnd::of(name, "the lab", || attempt(kernel, binaries))
 }
 
 fn attempt(kernel: Kernel, binaries: &Binaries) -> Result<()> {
