@@ -1,12 +1,16 @@
 //! The account of a run of checks: what passed, what failed and why, how long each took.
 //!
-//! A failed check does not stop the others; the closing line and the exit status tell all of them.
+//! A failed check does not stop the others; the closing line and the exit status tell all of them. What failed is told
+//! once more below the table, with its whole reason: the end of a log is what a reader sees first and a CI keeps longest.
 
-use std::{fmt::Write as _, process::ExitCode, time::Duration};
+use std::{fmt::Write as _, iter, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 
 use crate::progress;
+
+/// How many lines of a reason the end of the account repeats: its last ones, since an error's cause stands there.
+const REPEATED: usize = 40;
 
 /// Results so far, in the order in which they came.
 #[derive(Debug, Default)]
@@ -14,12 +18,23 @@ pub(crate) struct Tally {
     rows: Vec<Row>,
 }
 
+/// What became of a check's own parts.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// How many passed.
+    pub(crate) passed: usize,
+    /// How many failed.
+    pub(crate) failed: usize,
+    /// What those said, in any number of lines.
+    pub(crate) reasons: String,
+}
+
 #[derive(Debug)]
 struct Row {
     name: String,
     passed: usize,
     failed: usize,
-    /// Why, if anything failed: one line.
+    /// Why, if anything failed, in any number of lines.
     reason: String,
     took: Duration,
 }
@@ -32,31 +47,41 @@ impl Tally {
         waiting_for: &str,
         check: impl FnOnce() -> Result<()>,
     ) -> bool {
-        self.count(name, waiting_for, || check().map(|()| (1, 0)))
+        self.count(name, waiting_for, || {
+            check().map(|()| Parts {
+                passed: 1,
+                ..Parts::default()
+            })
+        })
     }
 
-    /// Runs a check that counts its own parts as passed and failed.
+    /// Runs a check that counts its own parts as passed and failed and has shown why.
     pub(crate) fn count(
         &mut self,
         name: &str,
         waiting_for: &str,
-        check: impl FnOnce() -> Result<(usize, usize)>,
+        check: impl FnOnce() -> Result<Parts>,
     ) -> bool {
         let step = progress::step(name, waiting_for);
-        let (passed, failed, reason) = match check() {
-            Ok((passed, 0)) => (passed, 0, String::new()),
-            Ok((passed, failed)) => (passed, failed, format!("{failed} of {} failed", passed + failed)),
-            Err(error) => {
-                progress::quote(&format!("{error:#}"));
-                (0, 1, "see above".to_owned())
+        let Parts {
+            passed,
+            failed,
+            reasons,
+        } = check().unwrap_or_else(|error| {
+            let reasons = format!("{error:#}");
+            progress::quote(&reasons);
+            Parts {
+                passed: 0,
+                failed: 1,
+                reasons,
             }
-        };
+        });
         let took = step.done(if failed == 0 { "passed" } else { "FAILED" });
         self.rows.push(Row {
             name: name.to_owned(),
             passed,
             failed,
-            reason,
+            reason: reasons,
             took,
         });
         failed == 0
@@ -79,7 +104,7 @@ impl Tally {
             name,
             passed: 0,
             failed: 1,
-            reason: first_line(reason),
+            reason: reason.to_owned(),
             took,
         });
     }
@@ -90,12 +115,27 @@ impl Tally {
         reason = "the account is the result of `test` and `lint`"
     )]
     pub(crate) fn close(self) -> ExitCode {
-        print!("{}", self.table());
+        print!("{}", self.account());
         if self.rows.iter().all(|row| row.failed == 0) {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         }
+    }
+
+    /// The table, what failed, and the closing line.
+    fn account(&self) -> String {
+        let mut text = self.table();
+        text.extend(self.rows.iter().filter(|row| row.failed > 0).map(Row::again));
+        let sum = |part: fn(&Row) -> usize| self.rows.iter().map(part).sum::<usize>();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{} passed, {} failed",
+            sum(|row| row.passed),
+            sum(|row| row.failed)
+        );
+        text
     }
 
     fn table(&self) -> String {
@@ -120,11 +160,11 @@ impl Tally {
             } else {
                 format!("  {passed} passed, {failed} failed")
             };
-            let reason = if reason.is_empty() {
-                String::new()
-            } else {
-                format!("  {reason}")
-            };
+            let reason = reason
+                .lines()
+                .next()
+                .map(|line| format!("  {line}"))
+                .unwrap_or_default();
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
@@ -132,19 +172,25 @@ impl Tally {
                 took.as_secs_f64()
             );
         }
-        let sum = |part: fn(&Row) -> usize| self.rows.iter().map(part).sum::<usize>();
-        let _ = writeln!(
-            text,
-            "{} passed, {} failed",
-            sum(|row| row.passed),
-            sum(|row| row.failed)
-        );
         text
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+impl Row {
+    /// A failed row for the end of the account: its name above the last lines of its reason.
+    fn again(&self) -> String {
+        let lines = self.reason.lines().collect::<Vec<_>>();
+        let left_out = lines.len().saturating_sub(REPEATED);
+        let cut = (left_out > 0).then(|| format!("(lines left out before: {left_out})"));
+        let repeated = lines.into_iter().skip(left_out).map(str::to_owned);
+        iter::once(format!("\nFAILED: {}\n", self.name))
+            .chain(
+                cut.into_iter()
+                    .chain(repeated)
+                    .map(|line| format!("    {line}\n")),
+            )
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -155,10 +201,16 @@ mod tests {
     fn the_closing_line_stands_alone_and_counts_everything() {
         let mut tally = Tally::default();
         tally.check("format", "nothing", || Ok(()));
-        tally.count("unit tests", "nothing", || Ok((40, 2)));
+        tally.count("unit tests", "nothing", || {
+            Ok(Parts {
+                passed: 40,
+                failed: 2,
+                reasons: "one and two".to_owned(),
+            })
+        });
         tally.passed("6.1 kdump".to_owned(), Duration::from_millis(1500));
         tally.failed("6.1 clean".to_owned(), "a finding\nand more", Duration::ZERO);
-        let table = tally.table();
+        let table = tally.account();
         assert_eq!(table.lines().last(), Some("42 passed, 3 failed"));
         assert!(table.contains("6.1 kdump   passed      1.5 s\n"), "{table}");
         assert!(table.contains("FAILED      0.0 s  a finding\n"), "{table}");
@@ -168,6 +220,48 @@ mod tests {
     fn an_error_counts_as_one_failure() {
         let mut tally = Tally::default();
         assert!(!tally.check("clippy", "nothing", || anyhow::bail!("two warnings")));
-        assert_eq!(tally.table().lines().last(), Some("0 passed, 1 failed"));
+        assert_eq!(tally.account().lines().last(), Some("0 passed, 1 failed"));
+    }
+
+    #[test]
+    fn what_failed_is_told_again_at_the_end_with_its_whole_reason() {
+        let mut tally = Tally::default();
+        tally.failed(
+            "6.1 clean".to_owned(),
+            "a finding\ncaused by more",
+            Duration::ZERO,
+        );
+        tally.passed("6.1 kdump".to_owned(), Duration::ZERO);
+        let account = tally.account();
+        assert!(
+            account.ends_with("\nFAILED: 6.1 clean\n    a finding\n    caused by more\n1 passed, 1 failed\n"),
+            "{account}"
+        );
+    }
+
+    #[test]
+    fn of_a_long_reason_the_end_is_repeated() {
+        let mut tally = Tally::default();
+        let reason = (0..=REPEATED).map(|line| format!("{line}\n")).collect::<String>();
+        tally.failed("clippy".to_owned(), &reason, Duration::ZERO);
+        let account = tally.account();
+        assert!(
+            account.contains("(lines left out before: 1)\n    1\n"),
+            "{account}"
+        );
+        assert!(
+            account.contains(&format!("    {REPEATED}\n0 passed, 1 failed\n")),
+            "{account}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_repeated_of_a_run_that_passed() {
+        let mut tally = Tally::default();
+        tally.passed("6.1 kdump".to_owned(), Duration::from_millis(500));
+        assert_eq!(
+            tally.account(),
+            "6.1 kdump  passed      0.5 s\n1 passed, 0 failed\n"
+        );
     }
 }

@@ -134,7 +134,7 @@ impl Suite {
         match self.attempt(binaries) {
             Err(error) => {
                 progress::quote(&format!("{error:#}"));
-                vec![whole(error.to_string())]
+                vec![whole(format!("{error:#}"))]
             }
             Ok((account, end)) => {
                 step.done(if end.is_none() {

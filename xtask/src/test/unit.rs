@@ -4,10 +4,10 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{progress, tool};
+use crate::{progress, tally::Parts, tool};
 
-/// How many tests passed and failed.
-pub(crate) fn run() -> Result<(usize, usize)> {
+/// What became of them.
+pub(crate) fn run() -> Result<Parts> {
     let mut cargo = tool::cargo("test");
     cargo
         .args([
@@ -29,7 +29,23 @@ pub(crate) fn run() -> Result<(usize, usize)> {
             bail!("cargo test failed ({}); what it said is above", output.status);
         }
     }
-    Ok((passed, failed))
+    Ok(Parts {
+        passed,
+        failed,
+        reasons: failures(&said),
+    })
+}
+
+/// What failed and why: what each test binary says between its first heading of failures and its result.
+fn failures(said: &str) -> String {
+    let mut within = false;
+    said.lines()
+        .filter(|line| {
+            within = (within || *line == "failures:") && !line.starts_with("test result: ");
+            within
+        })
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Sums the `test result:` lines, one for each test binary.
@@ -59,5 +75,15 @@ mod tests {
                     noise: 9 passed\n\
                     test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured\n";
         assert_eq!(count(said), (15, 2));
+    }
+
+    #[test]
+    fn of_what_they_said_the_failures_are_kept() {
+        let said = "running 3 tests\n..F\nfailures:\n\n---- it_holds stdout ----\nassertion failed\n\n\
+                    failures:\n    it_holds\n\ntest result: FAILED. 2 passed; 1 failed\n\nrunning 1 test\n";
+        assert_eq!(
+            failures(said),
+            "failures:\n\n---- it_holds stdout ----\nassertion failed\n\nfailures:\n    it_holds\n\n"
+        );
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser as _;
 
 use self::lines::{Documented, arguments_of, commands};
-use crate::{paths, progress, tool};
+use crate::{paths, progress, tally::Parts, tool};
 
 /// Documents by name, and directories of them.
 const DOCUMENTS: [&str; 5] = [
@@ -54,9 +54,10 @@ enum Trial {
 }
 
 /// How many hold, and how many do not; what is wrong with those is said at once.
-pub(super) fn check(ldrscope: &Path) -> Result<(usize, usize)> {
+pub(super) fn check(ldrscope: &Path) -> Result<Parts> {
     let scratch = Scratch::prepare(ldrscope)?;
-    let (mut run, mut parsed, mut failed) = (0, 0, 0);
+    let (mut run, mut parsed) = (0, 0);
+    let mut failures = Vec::new();
     for path in documents()? {
         let place = path
             .strip_prefix(paths::workspace())
@@ -70,9 +71,10 @@ pub(super) fn check(ldrscope: &Path) -> Result<(usize, usize)> {
                 Some(Ok(Trial::Run)) => run += 1,
                 Some(Ok(Trial::Parsed)) => parsed += 1,
                 Some(Err(error)) => {
-                    failed += 1;
                     let line = command.words.join(" ");
-                    progress::quote(&format!("{place}:{}: `{line}`: {error:#}", command.line));
+                    let failure = format!("{place}:{}: `{line}`: {error:#}", command.line);
+                    progress::quote(&failure);
+                    failures.push(failure);
                 }
             }
         }
@@ -82,9 +84,14 @@ pub(super) fn check(ldrscope: &Path) -> Result<(usize, usize)> {
         "the documents have no command line any more"
     );
     progress::note(format_args!(
-        "documented command lines: {run} run, {parsed} parsed, {failed} failed"
+        "documented command lines: {run} run, {parsed} parsed, {} failed",
+        failures.len()
     ));
-    Ok((run + parsed, failed))
+    Ok(Parts {
+        passed: run + parsed,
+        failed: failures.len(),
+        reasons: failures.join("\n"),
+    })
 }
 
 /// Every document, sorted.
