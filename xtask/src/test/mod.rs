@@ -126,11 +126,15 @@ fn tasks<'a>(kernels: &'a [Kernel], binaries: &'a Binaries, tally: &mut Tally) -
             }
         }
     }
-    // One kernel is enough: what is tested is the package.
+    // One kernel is enough: what is tested is the package, and the documents.
     if let Some(kernel) = kernels.iter().find(|kernel| kernel.series() == PACKAGE_HOST) {
         tasks.push(Task {
             weight: shipped::package::WEIGHT,
             run: Box::new(move || vec![shipped::package::live(kernel.clone(), binaries)]),
+        });
+        tasks.push(Task {
+            weight: shipped::commands::WEIGHT,
+            run: Box::new(move || vec![shipped::commands::on_a_host(kernel.clone(), binaries)]),
         });
     }
     for kernel in kernels

@@ -1,9 +1,12 @@
-//! The command lines of the documents, every one that starts `ldrscope` or `cargo xtask`: what needs no host is run, in a
-//! scratch directory, on the recordings that ship; the rest is parsed by the very program that it is for. None is left out.
+//! The command lines of the documents, every one that starts `ldrscope` or `cargo xtask`. What needs no host is run, in a
+//! scratch directory, on the recordings that ship; the rest is parsed by the very program that it is for, and what looks at
+//! a host is run on one ([`live`]). None is left out.
 
 mod lines;
+mod live;
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -13,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser as _;
 
 use self::lines::{Documented, arguments_of, commands};
-use crate::{paths, progress, tally::Parts, tool};
+use crate::{build::Binaries, kernels::Kernel, paths, progress, tally::Parts, test::suite::CaseEnd, tool};
 
 /// Documents by name, and directories of them.
 const DOCUMENTS: [&str; 5] = [
@@ -27,7 +30,7 @@ const DOCUMENTS: [&str; 5] = [
 /// Verbs that look at no host, whatever their arguments.
 const OF_FILES: [&str; 5] = ["diff", "explain", "print", "replay", "reproduce"];
 
-/// Draws on a terminal, even of a recording: [`super::screen`] runs it on one.
+/// Draws on a terminal, even of a recording.
 const ON_A_TERMINAL: &str = "top";
 
 /// Where a command runs: the names of files that documents use, made of what ships.
@@ -58,24 +61,15 @@ pub(super) fn check(ldrscope: &Path) -> Result<Parts> {
     let scratch = Scratch::prepare(ldrscope)?;
     let (mut run, mut parsed) = (0, 0);
     let mut failures = Vec::new();
-    for path in documents()? {
-        let place = path
-            .strip_prefix(paths::workspace())
-            .unwrap_or(&path)
-            .display()
-            .to_string();
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {place}"))?;
-        for command in commands(&text) {
-            match scratch.try_out(&command) {
-                None => {}
-                Some(Ok(Trial::Run)) => run += 1,
-                Some(Ok(Trial::Parsed)) => parsed += 1,
-                Some(Err(error)) => {
-                    let line = command.words.join(" ");
-                    let failure = format!("{place}:{}: `{line}`: {error:#}", command.line);
-                    progress::quote(&failure);
-                    failures.push(failure);
-                }
+    for command in documented()? {
+        match scratch.try_out(&command.words) {
+            None => {}
+            Some(Ok(Trial::Run)) => run += 1,
+            Some(Ok(Trial::Parsed)) => parsed += 1,
+            Some(Err(error)) => {
+                let failure = format!("{}: `{}`: {error:#}", command.place, command.words.join(" "));
+                progress::quote(&failure);
+                failures.push(failure);
             }
         }
     }
@@ -92,6 +86,32 @@ pub(super) fn check(ldrscope: &Path) -> Result<Parts> {
         failed: failures.len(),
         reasons: failures.join("\n"),
     })
+}
+
+/// Runs those that look at a host on `kernel`.
+pub(in crate::test) fn on_a_host(kernel: Kernel, binaries: &Binaries) -> CaseEnd {
+    let name = format!("{} documented", kernel.series());
+    CaseEnd::of(name, "the lab, for the documents' command lines", || {
+        let mut lines = documented()?;
+        lines.retain(|command| {
+            arguments_of(&command.words, &["ldrscope"]).is_some_and(|arguments| !needs_no_host(arguments))
+        });
+        // A line may have more than one such command, and documents repeat each other's.
+        let mut seen = HashSet::new();
+        lines.retain(|command| seen.insert(command.place.clone()) && seen.insert(command.words.join(" ")));
+        live::run(kernel, binaries, &lines)
+    })
+}
+
+/// The commands of all documents, in their order.
+fn documented() -> Result<Vec<Documented>> {
+    let mut found = Vec::new();
+    for path in documents()? {
+        let name = path.strip_prefix(paths::workspace()).unwrap_or(&path);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", name.display()))?;
+        found.extend(commands(&name.display().to_string(), &text));
+    }
+    Ok(found)
 }
 
 /// Every document, sorted.
@@ -160,11 +180,11 @@ impl Scratch {
     }
 
     /// What came of a command; `None` where it is somebody else's.
-    fn try_out(&self, command: &Documented) -> Option<Result<Trial>> {
-        if let Some(arguments) = arguments_of(&command.words, &["cargo", "xtask"]) {
+    fn try_out(&self, words: &[String]) -> Option<Result<Trial>> {
+        if let Some(arguments) = arguments_of(words, &["cargo", "xtask"]) {
             return Some(parse_xtask(arguments));
         }
-        let arguments = arguments_of(&command.words, &["ldrscope"])?;
+        let arguments = arguments_of(words, &["ldrscope"])?;
         Some(if needs_no_host(arguments) {
             self.run(arguments).map(|()| Trial::Run)
         } else {
@@ -201,6 +221,9 @@ impl Scratch {
         tool::quiet(self.command().args(["print", "parsed", "--"]).args(arguments))
     }
 }
+
+/// About how long those that look at a host take, in a suite's cases.
+pub(in crate::test) const WEIGHT: usize = 20;
 
 /// Whether it looks at files only, and prints.
 fn needs_no_host(arguments: &[String]) -> bool {

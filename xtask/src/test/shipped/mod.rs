@@ -3,7 +3,7 @@
 //! of `top` to a terminal ([`screen`]), a reproduction to a compiler and a kernel ([`reproducer`]), the packages to dpkg on a
 //! host ([`package`]); and all of it to each other's names.
 
-mod commands;
+pub(super) mod commands;
 mod configuration;
 mod dashboard;
 mod families;
@@ -36,6 +36,7 @@ pub(super) fn run(series: Series) -> Result<ExitCode> {
     checks(&mut tally, &binaries.ldrscope);
     let kernel = kernels::ensure(series)?;
     for end in [
+        commands::on_a_host(kernel.clone(), &binaries),
         reproducer::live(kernel.clone(), &binaries),
         package::live(kernel, &binaries),
     ] {

@@ -3,10 +3,12 @@
 /// One command of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Documented {
-    /// Line of the document, from 1.
-    pub(super) line: usize,
+    /// The document and its line, from 1, as `README.md:7`.
+    pub(super) place: String,
     /// The command's words, the program among them.
     pub(super) words: Vec<String>,
+    /// The whole shell line that it is a part of, as it is written.
+    pub(super) whole: String,
 }
 
 /// What a word of a shell line is.
@@ -20,7 +22,9 @@ enum Token {
 }
 
 /// Every simple command of the blocks that are fenced as `sh`. A line that ends in a backslash goes on in the next one.
-pub(super) fn commands(document: &str) -> Vec<Documented> {
+///
+/// `name` is the document's.
+pub(super) fn commands(name: &str, document: &str) -> Vec<Documented> {
     let mut found = Vec::new();
     let mut in_block = false;
     let mut begun: Option<(usize, String)> = None;
@@ -35,11 +39,14 @@ pub(super) fn commands(document: &str) -> Vec<Documented> {
         let (at, before) = begun.take().unwrap_or((number, String::new()));
         match line.strip_suffix('\\') {
             Some(part) => begun = Some((at, before + part)),
-            None => found.extend(
-                simple(&(before + line))
-                    .into_iter()
-                    .map(|words| Documented { line: at, words }),
-            ),
+            None => {
+                let whole = before + line;
+                found.extend(simple(&whole).into_iter().map(|words| Documented {
+                    place: format!("{name}:{at}"),
+                    words,
+                    whole: whole.clone(),
+                }));
+            }
         }
     }
     found
@@ -104,7 +111,10 @@ pub(super) fn arguments_of<'a>(words: &'a [String], program: &[&str]) -> Option<
         }
         rest = match rest.first()?.as_str() {
             "sudo" | "time" => &rest[1..],
-            "ssh" => rest.get(2..)?,
+            "ssh" => {
+                let host = rest.iter().skip(1).position(|word| !word.starts_with('-'))? + 1;
+                &rest[host + 1..]
+            }
             "kubectl" | "podman" | "docker" => {
                 let command = rest.iter().position(|word| word == "--")?;
                 &rest[command + 1..]
@@ -132,17 +142,19 @@ mod tests {
     fn commands_are_taken_from_shell_blocks_alone() {
         let document = "ldrscope prose\n```text\nldrscope | output\n```\n```sh\n# a comment\nsudo ldrscope watch   # all\n\
                         ldrscope a \\\n  --b\n```\nldrscope after\n";
-        let found = commands(document);
+        let found = commands("README.md", document);
         assert_eq!(
             found,
             [
                 Documented {
-                    line: 7,
-                    words: words("sudo ldrscope watch")
+                    place: "README.md:7".to_owned(),
+                    words: words("sudo ldrscope watch"),
+                    whole: "sudo ldrscope watch   # all".to_owned(),
                 },
                 Documented {
-                    line: 8,
-                    words: words("ldrscope a --b")
+                    place: "README.md:8".to_owned(),
+                    words: words("ldrscope a --b"),
+                    whole: "ldrscope a   --b".to_owned(),
                 },
             ]
         );
@@ -164,6 +176,7 @@ mod tests {
             "ldrscope watch --vm a",
             "sudo ldrscope watch --vm a",
             "ssh host sudo ldrscope watch --vm a",
+            "ssh -t host ldrscope watch --vm a",
             "kubectl -n x exec POD -- /usr/bin/ldrscope watch --vm a",
         ] {
             let words = words(line);
