@@ -5,9 +5,11 @@
 //! which it is observed, and lets go of it when the child says so, as after an unload of kvm. It reads nothing that a guest
 //! or a VMM wrote but its own canary's registers. Neither outlives the other.
 //!
-//! [`wire`] is what they say to each other, [`transport`] how, [`parent`] the broker's side and [`client`] the child's.
+//! [`wire`] is what they say to each other, [`transport`] how, [`parent`] the broker's side and [`client`] the child's;
+//! [`farewell`] is for a child that was killed.
 
 mod client;
+mod farewell;
 mod parent;
 mod transport;
 mod wire;
@@ -19,7 +21,10 @@ use rustix::{
     process::{Signal, getppid, set_parent_process_death_signal},
 };
 
-pub use self::client::{Answered, Broker, Handover};
+pub use self::{
+    client::{Answered, Broker, Handover},
+    farewell::remember_screen,
+};
 use crate::{kernel::obstacle::Obstacle, observer::ObserverOptions};
 
 /// Splits this process in two and returns in the child, while the broker serves it in this very call and never comes back: it

@@ -122,5 +122,26 @@ fn ends_in_order(context: &Context) -> CaseResult {
     let status = top.wait_for_exit()?;
     require(status.code() == Some(0), || {
         format!("a closed terminal should end it with exit 0, ends it with {status}")
+    })?;
+    killed(context)
+}
+
+/// The process that draws is killed: the other one gives the terminal back and says so.
+fn killed(context: &Context) -> CaseResult {
+    const AS_A_SHELL_PUTS_IT: i32 = 128 + 9;
+    let mut top = FullScreen::start(context.hooks, USUAL, &[])?;
+    top.wait_for("it draws", 2 * PATIENCE, |text| {
+        text.contains("No VM runs on this host")
+    })?;
+    for child in children(top.pid())? {
+        if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::KILL).map_err(std::io::Error::from)?;
+        }
+    }
+    let status = top.wait_for_exit()?;
+    top.shows("its unprivileged process was killed by signal 9;")?;
+    let is_restored = top.is_restored()?;
+    require(status.code() == Some(AS_A_SHELL_PUTS_IT) && is_restored, || {
+        format!("a killed child should end it with 137 and a terminal as it was: {status}, {is_restored}")
     })
 }

@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::{
+    farewell,
     transport::{receive, send},
     wire::{Answer, Opened, Refusal, Request},
 };
@@ -184,7 +185,10 @@ extern "C" fn end_with_child(_: i32) {
                 // Passed on before the child had taken it over: done, as it would have been.
                 libc::SIGTERM | libc::SIGINT => 0,
                 // As a shell puts it.
-                other => 128 + other,
+                other => {
+                    farewell::of_killed(other);
+                    128 + other
+                }
             }
         };
         // SAFETY: async-signal-safe. Everything attached is detached by the kernel.

@@ -22,6 +22,8 @@ use crate::{
 };
 
 pub(super) fn run(arguments: &Top, theme: Theme, snapshots: SnapshotDirectory) -> Result<()> {
+    broker::remember_screen()
+        .map_err(|source| Obstacle::internal("asking for the terminal's mode", source))?;
     // Before the split: the broker, too, may have something to log.
     let held = Held::begin().map_err(|source| Obstacle::internal("holding the log back", source))?;
     let broker = broker::split(&arguments.observe.options())?;
