@@ -46,6 +46,14 @@ pub(super) fn of_the_unit(_: &Context, bench: &mut Bench) -> CaseResult {
     for name in ["privileges", "loading", "attaching", "addresses", "map-memory"] {
         expect(&doctor, name, None, "")?;
     }
+    // The types of modules came with 5.11.
+    let has_module_types = std::path::Path::new("/sys/kernel/btf/kvm").exists();
+    let fast = if has_module_types {
+        "fentry programs can stand in"
+    } else {
+        "kprobes only: the kernel has no types"
+    };
+    expect(&doctor, "fast-programs", None, fast)?;
     if needs_bpf()? {
         expect_confined(&doctor, Some("missing-capability"))?;
         let doctor = doctor_with(UNIT | CapabilitySet::BPF)?;

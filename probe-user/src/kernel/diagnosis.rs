@@ -104,6 +104,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Check> {
     checks.extend(kvm::routes(facts));
     checks.extend(symbols::symbols(facts));
     checks.push(kvm::hook_set(support));
+    checks.extend(symbols::fast_programs(facts));
     checks.extend(rights::rights(facts));
     checks.extend(confinement::confinement(facts));
     checks.extend(traps::traps(support));
