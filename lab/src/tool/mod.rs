@@ -23,8 +23,9 @@ pub use recording::Recording;
 pub use standing::{ProtocolError, Standing};
 pub use watch::Watch;
 
-/// How long anything may take that needs ldrscope to act. Generous: emulation is slow, and a pass does not wait.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take that needs ldrscope to act, where nothing is promised about its time. Generous: emulation is
+/// slow, the machine beneath may have more to do than the lab, and a pass does not wait.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which kernel functions ldrscope hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
