@@ -16,14 +16,15 @@ use super::{
 };
 use crate::{
     escape::escape_line,
+    identity::VmIdentity,
     sink::phrase,
     top::model::{Model, State, host::Row, list::Sort, place::Extent},
 };
 
 /// Columns of a row beside the name, and the blanks between them: severity, vCPUs, map, agreement.
-const FIXED: usize = 11 + 7 + 12 + 13;
+const FIXED: usize = 11 + 7 + 9 + 13;
 /// Those of the counts and the last change, from a width on.
-const USUAL: (u16, usize) = (76, 13 + 10);
+const USUAL: (u16, usize) = (76, 10 + 10);
 /// Those of the UUID and the VMM, from a width on.
 const ROOMY: (u16, usize) = (130, 37 + 17);
 
@@ -137,16 +138,16 @@ fn heading(sort: Sort, width: u16, theme: Theme) -> Line<'static> {
         }
     };
     let mut text = format!(
-        " {:<9} {} {:>6} {:<11} {:<12}",
+        " {:<9} {} {:>6} {:<8} {:<12}",
         mark(Sort::Severity, "severity"),
         fitted(&mark(Sort::Name, "VM"), name_width(width)),
         mark(Sort::Vcpus, "vCPUs"),
-        "map in use",
+        "map",
         "maps agree",
     );
     if width >= USUAL.0 {
         text.push_str(&format!(
-            " {:<12} {:<9}",
+            " {:<9} {:<9}",
             "findings",
             mark(Sort::Changed, "changed")
         ));
@@ -184,15 +185,15 @@ fn row(row: &Row, model: &Model, theme: Theme, width: u16) -> Line<'static> {
         Span::raw(" "),
         Span::styled(format!("{word:<9}"), theme.severity(worst)),
         Span::raw(format!(
-            " {} {:>6} {:<11} ",
-            fitted(&phrase::vm(&row.identity), name_width(width)),
+            " {} {:>6} {:<8} ",
+            name(&row.identity, name_width(width)),
             row.vcpus,
             row.mode.unwrap_or("-"),
         )),
         Span::styled(format!("{:<12}", agrees.0), agrees.1),
     ];
     if width >= USUAL.0 {
-        spans.push(Span::raw(format!(" {} {changed:<9}", fitted(&counts(row), 12))));
+        spans.push(Span::raw(format!(" {} {changed:<9}", fitted(&counts(row), 9))));
     }
     if width >= ROOMY.0 {
         let uuid = row.identity.uuid.as_deref().unwrap_or("-");
@@ -203,6 +204,16 @@ fn row(row: &Row, model: &Model, theme: Theme, width: u16) -> Line<'static> {
         )));
     }
     Line::from(spans)
+}
+
+/// The name in so many columns, with the process's id where both have room: a name is told apart by its end more often than not.
+fn name(identity: &VmIdentity, width: usize) -> String {
+    let full = phrase::vm(identity);
+    if Span::raw(&*full).width() <= width {
+        fitted(&full, width)
+    } else {
+        fitted(&escape_line(&identity.name), width)
+    }
 }
 
 /// `1c 7w 2n`: the severities by their first letters.
