@@ -6,6 +6,7 @@
 //! while a block runs, so that what is counted is the cost to the path and not the observer's own work beside it.
 
 mod block;
+mod bpftrace;
 mod kprobe;
 mod observer;
 mod path;

@@ -1,11 +1,13 @@
 //! What watches while a path is timed, and how it is held still meanwhile.
 
+use std::any::Any;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::bpftrace::Bpftrace;
 use super::kprobe::EmptyKprobes;
 use crate::cases::CaseError;
 use crate::tool::{Hooks, Watch};
@@ -31,11 +33,17 @@ pub enum Observer {
     /// The obvious design, stripped of all it would do: an empty program by kprobe on each of the two functions that
     /// every APIC write runs through.
     Obvious,
+    /// A bpftrace script on the same two functions that tells what it can.
+    Bpftrace,
 }
 
 impl Observer {
-    /// All of them but [`Self::Interrupts`], which has paths of its own.
-    pub const ALL: [Self; 3] = [Self::Obvious, Self::Cold, Self::Precise];
+    /// All that can be had here but [`Self::Interrupts`], which has paths of its own.
+    pub fn usual() -> Vec<Self> {
+        let mut usual = vec![Self::Obvious, Self::Cold, Self::Precise];
+        usual.extend(Bpftrace::is_installed().then_some(Self::Bpftrace));
+        usual
+    }
 
     /// Its word, on command lines and in figures.
     pub const fn name(self) -> &'static str {
@@ -44,52 +52,65 @@ impl Observer {
             Self::Precise => "precise",
             Self::Interrupts => "interrupts",
             Self::Obvious => "obvious",
+            Self::Bpftrace => "bpftrace",
         }
     }
 
     /// Brings it in, stopped.
     pub(super) fn begin(self) -> Result<Present, CaseError> {
-        let (hooks, more) = match self {
-            Self::Cold => (Hooks::Cold, &[][..]),
-            Self::Precise => (Hooks::Precise, &[][..]),
-            Self::Interrupts => (Hooks::Cold, &["--interrupts"][..]),
-            Self::Obvious => return Ok(Present::Obvious(EmptyKprobes::attach(&OBVIOUS)?)),
+        let mut present = match self {
+            Self::Cold => watch(Hooks::Cold, &[])?,
+            Self::Precise => watch(Hooks::Precise, &[])?,
+            Self::Interrupts => watch(Hooks::Cold, &["--interrupts"])?,
+            Self::Obvious => Present {
+                processes: Vec::new(),
+                held: Box::new(EmptyKprobes::attach(&OBVIOUS)?),
+            },
+            Self::Bpftrace => {
+                let script = Bpftrace::attach()?;
+                Present {
+                    processes: vec![script.pid()],
+                    held: Box::new(script),
+                }
+            }
         };
-        let mut watch = Watch::start(hooks, more)?;
-        watch.wait_until_it_watches(START_UP)?;
-        let pids = watch.processes()?;
-        let mut present = Present::Watch { watch, pids };
         present.catch_up()?;
         Ok(present)
     }
 }
 
+fn watch(hooks: Hooks, more: &[&str]) -> Result<Present, CaseError> {
+    let mut watch = Watch::start(hooks, more)?;
+    watch.wait_until_it_watches(START_UP)?;
+    Ok(Present {
+        processes: watch.processes()?.to_vec(),
+        held: Box::new(watch),
+    })
+}
+
 /// An observer that is there.
-pub(super) enum Present {
-    Watch { watch: Watch, pids: [u32; 2] },
-    Obvious(EmptyKprobes),
+pub(super) struct Present {
+    /// Those that have work of their own to do.
+    processes: Vec<u32>,
+    /// What dropping it takes away.
+    held: Box<dyn Any>,
 }
 
 impl Present {
     /// Lets it take in what happened, and stops it again.
     pub(super) fn catch_up(&mut self) -> Result<(), CaseError> {
-        if let Self::Watch { pids, .. } = self {
-            signal(pids, Signal::CONT)?;
+        if !self.processes.is_empty() {
+            signal(&self.processes, Signal::CONT)?;
             thread::sleep(CATCH_UP);
-            signal(pids, Signal::STOP)?;
+            signal(&self.processes, Signal::STOP)?;
         }
         Ok(())
     }
 
     /// Takes it away.
     pub(super) fn end(self) -> Result<(), CaseError> {
-        match self {
-            Self::Watch { watch, pids } => {
-                signal(&pids, Signal::CONT)?;
-                drop(watch);
-            }
-            Self::Obvious(probes) => drop(probes),
-        }
+        signal(&self.processes, Signal::CONT)?;
+        drop(self.held);
         // Trampolines are torn down late.
         thread::sleep(CATCH_UP);
         Ok(())

@@ -94,8 +94,8 @@ enum Verb {
         /// Only these paths, such as eoi or ldr
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
-        /// What stands beside nothing at all
-        #[arg(long, value_enum, value_delimiter = ',', default_values_t = Observer::ALL)]
+        /// What stands beside nothing at all [default: obvious, cold, precise, and bpftrace where it is installed]
+        #[arg(long, value_enum, value_delimiter = ',')]
         observers: Vec<Observer>,
     },
     /// Measure what ldrscope itself takes, a line of JSON for each figure
@@ -208,7 +208,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let plan = bench::Plan {
                 rounds,
                 paths,
-                observers,
+                observers: if observers.is_empty() {
+                    Observer::usual()
+                } else {
+                    observers
+                },
             };
             bench::run(&plan, &mut io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)

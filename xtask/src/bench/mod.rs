@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use lab_protocol::Userland;
 use serde_json::Value;
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     commit,
     kernels::{self, Series},
     lab::{Channels, Host, Input, Session},
-    paths, progress, setup,
+    paths, progress, setup, tool,
 };
 
 /// The oldest kernel that fentry programs may be attached to, and one each of what came after.
@@ -89,6 +90,7 @@ fn bench(series: Series, arguments: &Arguments, binaries: &Binaries) -> Result<(
         host: Host {
             counts_instructions: true,
             memory_mib: MEMORY_MIB,
+            userland: userland(),
             ..Host::plain(series)
         },
         kernel: kernel.clone(),
@@ -134,6 +136,18 @@ fn bench(series: Series, arguments: &Arguments, binaries: &Binaries) -> Result<(
     let mut json = serde_json::to_vec_pretty(&head.with(&lines))?;
     json.push(b'\n');
     keep(&directory.join(format!("{series}.json")), &json)
+}
+
+/// That of this machine where it has a bpftrace to compare with, which needs its libraries.
+fn userland() -> Userland {
+    if tool::find("bpftrace").is_some() {
+        Userland::Host
+    } else {
+        progress::note(
+            "bench: there is no bpftrace on this machine to compare with; `apt-get install bpftrace`",
+        );
+        Userland::Tiny
+    }
 }
 
 fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
