@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use probe_apic::{
-    cause::{Cause, Register},
+    cause::{Cause, Register, Route},
     finding::Confidence,
     id::{BootTime, VcpuId, VmId},
     vm::Vm,
@@ -28,7 +28,7 @@ struct Timeline {
     /// The VM as it was when it was looked at last.
     looked_at: Option<Look>,
     /// The last change that was taken over, of each register.
-    known: BTreeMap<(VcpuId, Register), (u64, u64, BootTime)>,
+    known: BTreeMap<(VcpuId, Register), Cause>,
     /// Ascending by time.
     changes: VecDeque<Cause>,
 }
@@ -105,27 +105,80 @@ impl Timeline {
 
     fn take_one(&mut self, vcpu: VcpuId, register: Register, cause: Cause) {
         // What a vCPU was found with is no change.
-        let (Some(old), Some(new)) = (cause.old, cause.new) else {
-            return;
-        };
-        let known = self.known.insert((vcpu, register), (old, new, cause.at));
-        if known == Some((old, new, cause.at)) {
+        if cause.old.is_none() || cause.new.is_none() {
             return;
         }
-        // A change may first be seen, and then be explained by its event: it stays one.
-        let explained = known.and_then(|(known_old, known_new, at)| {
-            let same = (known_old, known_new) == (old, new) && cause.at < at;
-            let mut changes = self.changes.iter_mut().rev();
-            same.then(|| {
-                changes.find(|change| {
-                    (change.at, change.vcpu_id, change.register) == (at, Some(vcpu), Some(register))
-                })
-            })
-            .flatten()
-        });
-        match explained {
-            Some(change) => *change = cause,
-            None => self.changes.push_back(cause),
+        let key = (vcpu, register);
+        let known = self.known.get(&key);
+        if known == Some(&cause) {
+            return;
         }
+        let same = known.filter(|known| (known.old, known.new) == (cause.old, cause.new));
+        match same {
+            // First seen, and then explained by its event: it stays one change.
+            Some(known) if cause.at < known.at => {
+                let mut changes = self.changes.iter_mut().rev();
+                match changes.find(|change| *change == known) {
+                    Some(change) => *change = cause.clone(),
+                    None => self.changes.push_back(cause.clone()),
+                }
+            }
+            // Read once more, as after a loss: it was told already, by whom as well.
+            Some(_) if cause.route == Route::Scan => return,
+            _ => self.changes.push_back(cause.clone()),
+        }
+        self.known.insert(key, cause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LDR: Register = Register::Ldr;
+    const VCPU: VcpuId = VcpuId(3);
+
+    fn change(at: u64, route: Route, old: u64, new: u64) -> Cause {
+        Cause {
+            at: BootTime(at),
+            route,
+            vcpu_id: Some(VCPU),
+            task: None,
+            register: Some(LDR),
+            old: Some(old),
+            new: Some(new),
+            guest_rip: None,
+            certain: route != Route::Scan,
+        }
+    }
+
+    fn told(causes: &[Cause]) -> Vec<Cause> {
+        let mut timeline = Timeline::default();
+        for cause in causes {
+            timeline.take_one(VCPU, LDR, cause.clone());
+        }
+        timeline.changes.into()
+    }
+
+    #[test]
+    fn a_change_that_is_explained_later_stays_one() {
+        let (found, explained) = (change(20, Route::Scan, 1, 2), change(10, Route::GuestWrite, 1, 2));
+        assert_eq!(told(&[found, explained.clone()]), [explained]);
+    }
+
+    #[test]
+    fn a_change_that_is_read_again_stays_explained() {
+        let (explained, found) = (change(10, Route::GuestWrite, 1, 2), change(20, Route::Scan, 1, 2));
+        assert_eq!(told(&[explained.clone(), found, explained.clone()]), [explained]);
+    }
+
+    #[test]
+    fn the_same_change_made_twice_is_two() {
+        let changes = [
+            change(10, Route::GuestWrite, 1, 2),
+            change(20, Route::GuestWrite, 2, 1),
+            change(30, Route::Scan, 1, 2),
+        ];
+        assert_eq!(told(&changes), changes);
     }
 }
