@@ -11,7 +11,6 @@ use probe_common::{
 };
 
 use crate::{
-    emit::Draft,
     layout::offset,
     maps::{VMS, VmEntry},
     memo::{self, Known},
@@ -121,15 +120,10 @@ impl Vcpu {
         (vcpu != 0).then_some(Self::at(vcpu))
     }
 
-    /// What does not change about it, if it is a vCPU of `kvm`, whose entry this is.
+    /// What does not change about it, if it is a vCPU of `kvm`, whose entry this is; `number` as for [`Vcpu::known`].
     #[inline(always)]
-    pub(crate) fn known_in<W: Way>(
-        self,
-        kvm: Kvm<W>,
-        entry: Option<&VmEntry>,
-        draft: &mut Draft,
-    ) -> Option<Known> {
-        self.remembered(entry, draft, || {
+    pub(crate) fn known_in<W: Way>(self, kvm: Kvm<W>, entry: Option<&VmEntry>, number: u64) -> Option<Known> {
+        self.remembered(entry, number, || {
             let identity = self.identity()?;
             (identity.kvm == kvm.address()).then_some(identity.id)
         })
@@ -155,21 +149,21 @@ impl Vcpu {
 }
 
 impl<W: Way> Vcpu<W> {
-    /// What does not change about it, whose VM's entry this is.
+    /// What does not change about it, whose VM's entry this is; `number` is its address as a mere number
+    /// ([`crate::emit::Draft::number`]).
     #[inline(always)]
-    pub(crate) fn known(self, entry: Option<&VmEntry>, draft: &mut Draft) -> Option<Known> {
-        self.remembered(entry, draft, || self.id())
+    pub(crate) fn known(self, entry: Option<&VmEntry>, number: u64) -> Option<Known> {
+        self.remembered(entry, number, || self.id())
     }
 
-    /// What does not change about it: from memory, or read and remembered, its number by `id`.
+    /// What does not change about it: from memory, or read and remembered, its `vcpu_id` by `id`.
     #[inline(always)]
     fn remembered(
         self,
         entry: Option<&VmEntry>,
-        draft: &mut Draft,
+        number: u64,
         id: impl FnOnce() -> Option<u32>,
     ) -> Option<Known> {
-        let number = draft.number(self.0);
         if let Some(entry) = entry
             && let Some(known) = memo::recall(number, entry)
         {
@@ -188,6 +182,11 @@ impl<W: Way> Vcpu<W> {
     #[inline(always)]
     pub(crate) const fn at(address: u64) -> Self {
         Self(address, PhantomData)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn address(self) -> u64 {
+        self.0
     }
 
     #[inline(always)]

@@ -11,8 +11,6 @@ use probe_common::{
     window::{UNKNOWN, Window},
 };
 
-use crate::memo::{self, Memo};
-
 /// What the kernel side knows of a live VM.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -85,9 +83,28 @@ pub(crate) struct Entry {
 #[map]
 pub(crate) static ENTERED: PerCpuArray<Entry> = PerCpuArray::with_max_entries(1, 0);
 
+/// vCPUs that a CPU remembers.
+pub(crate) const MEMO_SLOTS: u32 = 64;
+
+/// One of them: see [`crate::memo`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Memo {
+    /// Address of its `struct kvm_vcpu`.
+    pub(crate) vcpu: u64,
+    /// Its VM's birth number.
+    pub(crate) generation: u64,
+    /// Address of its LAPIC's register page.
+    pub(crate) page: u64,
+    /// vCPUs that its VM had had by then.
+    pub(crate) vcpus: u32,
+    /// `vcpu_id`.
+    pub(crate) id: u32,
+}
+
 /// What each CPU remembers of vCPUs.
 #[map]
-pub(crate) static MEMOS: PerCpuArray<Memo> = PerCpuArray::with_max_entries(memo::SLOTS, 0);
+pub(crate) static MEMOS: PerCpuArray<Memo> = PerCpuArray::with_max_entries(MEMO_SLOTS, 0);
 
 /// Which programs of the hooks that there are twice are to speak.
 #[map]

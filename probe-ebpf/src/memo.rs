@@ -5,22 +5,7 @@
 //! it. (One whose creation failed never counts. Its address may be another's that is still being created, which the first
 //! events of that one may then mistake for it; state is read elsewhere.)
 
-use crate::maps::{MEMOS, VmEntry};
-
-/// vCPUs that a CPU remembers.
-pub(crate) const SLOTS: u32 = 64;
-
-/// One vCPU.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Memo {
-    vcpu: u64,
-    generation: u64,
-    /// Address of its LAPIC's register page.
-    page: u64,
-    vcpus: u32,
-    id: u32,
-}
+use crate::maps::{MEMO_SLOTS, MEMOS, Memo, VmEntry};
 
 /// What is remembered of a vCPU.
 #[derive(Clone, Copy)]
@@ -78,5 +63,5 @@ pub(crate) fn note(vcpu: u64, entry: &VmEntry, known: Known) {
 /// Multiplied by the golden ratio: vCPUs lie a fixed distance apart.
 #[inline(always)]
 const fn slot(vcpu: u64) -> u32 {
-    (vcpu.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as u32 & (SLOTS - 1)
+    (vcpu.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as u32 & (MEMO_SLOTS - 1)
 }

@@ -63,7 +63,7 @@ fn entered<W: Way>(vcpu: Vcpu<W>, route: u32, fill: impl FnOnce(&mut Draft)) -> 
     }
     emit::event(kind::ENTERED, kvm, entry, |draft| {
         draft.what(route);
-        if let Some(known) = vcpu.known(entry.as_ref(), draft) {
+        if let Some(known) = vcpu.known(entry.as_ref(), draft.number(vcpu.address())) {
             draft.vcpu(known.id);
             if let Some(apic_base) = vcpu.apic_base()
                 && let Some(registers) = registers(known.page, apic_base)

@@ -44,7 +44,7 @@ fn completed<W: Way>(arg: impl Fn(usize) -> Option<u64>) -> Option<()> {
             draft.extra(spent);
         }
         if let Some(vcpu) = Task::current().vcpu()
-            && let Some(known) = vcpu.known_in(kvm, seen.as_ref(), draft)
+            && let Some(known) = vcpu.known_in(kvm, seen.as_ref(), draft.number(vcpu.address()))
         {
             draft.vcpu(known.id);
             if let Some(apic_base) = vcpu.apic_base()
