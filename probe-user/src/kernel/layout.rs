@@ -9,13 +9,14 @@ use probe_apic::map_rules::MapRules;
 use probe_common::layout::{ABSENT, Layout};
 use thiserror::Error;
 
-use self::{known::KnownBuild, module::ModuleMembers};
+use self::{known::KnownBuild, members::ModuleMembers};
 use super::{
     btf::{Btf, TypeId},
     inhibits::InhibitTable,
 };
 
 pub mod known;
+mod members;
 mod module;
 
 /// Why a layout could not be resolved.

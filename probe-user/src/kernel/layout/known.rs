@@ -7,7 +7,7 @@
 
 use probe_common::layout::ABSENT;
 
-use super::module::{IrqMembers, ModuleMembers};
+use super::members::{IrqMembers, ModuleMembers};
 
 /// A family of builds that agree on where these members lie.
 #[derive(Debug, PartialEq, Eq)]
