@@ -1,9 +1,8 @@
 //! The 2019 scenario with its exact findings: before the crash, and once the kdump kernel waits for its timer.
 
 use super::expect::{Expected, settles_at};
-use super::keep_disabled::{lost_as_in_2019, only_vm};
 use super::{Bench, CaseError, CaseResult, Context, require};
-use crate::contract::{AimedSource, Rule, Severity, Slot, Vm};
+use crate::contract::{AimedSource, Deliver, Effect, Rule, Severity, Slot, Snapshot, Verdict, Vm};
 use crate::guest::TIMER_PIN;
 use crate::guest::layout::TIMER_VECTOR;
 use crate::host::MapRules;
@@ -176,4 +175,68 @@ fn claimants(bit: u32) -> Vec<u32> {
 
 fn multi_bit() -> Vec<u32> {
     (0..VCPUS).filter(|id| id.count_ones() > 1).collect()
+}
+
+/// Holds what ldrscope says of the crashed guest to what happened in 2019: each dead CPU steals slots, so that the
+/// kdump kernel's CPU, the only one enabled, gets nothing that is sent to its logical ID.
+pub(super) fn lost_as_in_2019(vm: &Vm, delivered: &[Deliver]) -> CaseResult {
+    /// Slot and owner: the highest vCPU whose LDR has its lowest bit there, the last to be entered.
+    const OWNERS: [(u32, u32); 4] = [(0, 15), (1, 14), (2, 12), (3, 8)];
+    /// Of destinations 0 to 254, those with bit 0: all that name the kdump kernel's CPU.
+    const LOST: Effect = Effect {
+        lost: 127,
+        misrouted: 0,
+        partial: 0,
+        slow: false,
+    };
+    let told = |what: &str, holds: bool| require(holds, || format!("{what}\n{vm:#?}"));
+    let [finding] = vm.findings.as_slice() else {
+        return told("the stale LDRs should be the one finding", false);
+    };
+    told(
+        "the finding should be the dead CPUs' stale LDRs",
+        finding.rule == Rule::LdrStale && finding.vcpus.iter().copied().eq(DEAD),
+    )?;
+    let slots = (0..4).map(|bit| Slot { cluster: 0, bit });
+    told(
+        "it should be about slots 0 to 3",
+        finding.slots.iter().copied().eq(slots),
+    )?;
+    told(
+        "it should be critical and lose all that names the kdump kernel's CPU",
+        finding.severity == Severity::Critical && finding.effect == LOST,
+    )?;
+    let rebuilt = vm.map.rebuilt.as_ref();
+    let owners = rebuilt.map(|map| map.slots.iter().map(|slot| (slot.bit, slot.vcpu_id)));
+    told(
+        "dead CPUs should own slots 0 to 3",
+        owners.is_some_and(|owners| owners.eq(OWNERS)),
+    )?;
+
+    let [delivered] = delivered else {
+        return require(false, || {
+            format!("deliver should print one document, not {}", delivered.len())
+        });
+    };
+    let wrong = delivered.destinations.iter().find(|delivery| {
+        // Broadcast is found by a scan, past all slots.
+        let (named, reached) = (delivery.dest & 1 != 0, delivery.dest == 0xFF);
+        let verdict = if named && !reached {
+            Verdict::Lost
+        } else {
+            Verdict::Ok
+        };
+        let cpu = |it: bool| if it { &[0][..] } else { &[] };
+        delivery.architecture != cpu(named) || delivery.kvm != cpu(reached) || delivery.verdict != verdict
+    });
+    require(delivered.destinations.len() == 256 && wrong.is_none(), || {
+        format!("every odd destination but broadcast should be lost to vCPU 0, and no other: {wrong:?}")
+    })
+}
+
+/// The one VM of `snapshot`.
+pub(super) fn only_vm(mut snapshot: Snapshot) -> Result<Vm, CaseError> {
+    let vm = snapshot.vms.pop();
+    vm.filter(|_| snapshot.vms.is_empty())
+        .ok_or_else(|| CaseError::Unmet("snapshot should hold one VM".to_owned()))
 }
