@@ -13,6 +13,7 @@ mod page;
 pub(super) mod reproducer;
 mod rules;
 mod screen;
+mod script;
 mod unit;
 
 use std::{path::Path, process::ExitCode};

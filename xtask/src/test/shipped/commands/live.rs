@@ -1,67 +1,27 @@
 //! The documented command lines that look at a host, run on one: a lab boot with two VMs in trouble, one of them called
 //! as the documents call theirs.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lab_protocol::Userland;
 
 use super::{Scratch, lines::Documented};
-use crate::{
-    build::Binaries,
-    kernels::Kernel,
-    lab::{Channels, Host, Input, Session},
-    paths,
+use crate::{build::Binaries, kernels::Kernel, test::shipped::script::Script};
+
+/// What happens there.
+const DOCUMENTED: Script = Script {
+    name: "documented.sh",
+    text: include_str!("documented.sh"),
+    userland: Userland::Host,
+    limit: Duration::from_secs(600),
 };
-
-const SCRIPT: &str = include_str!("live.sh");
-const SCRIPT_NAME: &str = "live.sh";
-
-const LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs the lines on `kernel`.
 pub(super) fn run(kernel: Kernel, binaries: &Binaries, lines: &[Documented]) -> Result<()> {
     let exchange = tempfile::tempdir().context("cannot make a temporary directory")?;
     prepare(&binaries.ldrscope, exchange.path(), lines)?;
-    let directory = paths::target().join("lab");
-    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let path = directory.join("documented.log");
-    let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    let session = Session {
-        host: Host {
-            userland: Userland::Host,
-            exchange: Some(exchange.path().to_owned()),
-            ..Host::plain(kernel.series())
-        },
-        kernel,
-        binaries: binaries.clone(),
-        argv: vec![
-            "sh".to_owned(),
-            format!("{}/{SCRIPT_NAME}", lab_protocol::order::EXCHANGE),
-        ],
-        directory: "/".to_owned(),
-        timeout: Some(LIMIT),
-    };
-    let channels = Channels {
-        output: Box::new(log.try_clone().context("cannot duplicate the log")?),
-        error: Box::new(log),
-        on_case: Box::new(|_| ()),
-    };
-    let status = session.run(Input::Empty, channels)?;
-    let said = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let broken: Vec<_> = said.lines().filter(|line| line.starts_with("BROKEN")).collect();
-    if status != 0 {
-        bail!(
-            "{} documented command lines do not end as they should, what they said is in {}:\n{}",
-            broken.len(),
-            path.display(),
-            broken.join("\n")
-        );
-    }
+    let said = DOCUMENTED.run(kernel, binaries, exchange.path())?;
     let begun = said.lines().filter(|line| line.starts_with("== ")).count();
     ensure!(
         begun == lines.len(),
@@ -71,7 +31,7 @@ pub(super) fn run(kernel: Kernel, binaries: &Binaries, lines: &[Documented]) -> 
     Ok(())
 }
 
-/// The script, its lines, and the files that they name.
+/// The lines, and the files that they name.
 fn prepare(ldrscope: &Path, exchange: &Path, lines: &[Documented]) -> Result<()> {
     let files = exchange.join("files");
     fs::create_dir(&files).context("cannot make a directory")?;
@@ -87,8 +47,5 @@ fn prepare(ldrscope: &Path, exchange: &Path, lines: &[Documented]) -> Result<()>
         .iter()
         .map(|line| format!("{}\t{}\n", line.place, line.whole))
         .collect::<String>();
-    for (name, text) in [("lines", rows.as_str()), (SCRIPT_NAME, SCRIPT)] {
-        fs::write(exchange.join(name), text).with_context(|| format!("cannot write {name}"))?;
-    }
-    Ok(())
+    fs::write(exchange.join("lines"), rows).context("cannot write the lines")
 }
