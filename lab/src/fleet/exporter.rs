@@ -62,14 +62,17 @@ fn answer(mut stream: TcpStream, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::Exporter;
-    use crate::fleet::http;
+    use crate::{fleet::PATIENCE, http};
 
     #[test]
     fn what_it_was_given_last_is_served() {
         let exporter = Exporter::start("up 1\n").unwrap();
-        assert_eq!(http::get(exporter.address(), "/metrics").unwrap().body, "up 1\n");
+        assert_eq!(
+            http::get(exporter.address(), "/metrics", PATIENCE).unwrap().body,
+            "up 1\n"
+        );
         exporter.serve("up 0\n");
-        let answer = http::get(exporter.address(), "/metrics").unwrap();
+        let answer = http::get(exporter.address(), "/metrics", PATIENCE).unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, "up 0\n"));
     }
 }

@@ -2,13 +2,16 @@
 //! by its commands and its HTTP, and read back as they read it. Cases for them run where systemd is PID 1.
 
 pub mod exporter;
-pub mod http;
 pub mod journal;
 pub mod prometheus;
 pub mod service;
 pub mod systemd;
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What a server on this very machine may take, emulation included.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One of the fleet's tools did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]

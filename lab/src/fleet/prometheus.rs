@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{FleetError, http};
+use super::{FleetError, PATIENCE};
+use crate::http;
 use crate::reap;
 
 /// Between two questions.
@@ -112,7 +113,7 @@ impl Prometheus {
         })?;
         let prometheus = Self { child, address, log };
         prometheus.wait("Prometheus is ready", START, || {
-            Ok(http::get(address, "/-/ready").is_ok_and(|answer| answer.status == 200))
+            Ok(http::get(address, "/-/ready", PATIENCE).is_ok_and(|answer| answer.status == 200))
         })?;
         prometheus.wait("Prometheus has scraped its target", START, || {
             Ok(!prometheus.query("scrape_samples_scraped > 0")?.is_empty())
@@ -180,7 +181,7 @@ impl Prometheus {
     }
 
     fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<T, FleetError> {
-        let answer = http::get(self.address, target)
+        let answer = http::get(self.address, target, PATIENCE)
             .map_err(FleetError::io(format!("ask Prometheus for {target}")))?;
         let parsed: Answer<T> = serde_json::from_str(&answer.body).map_err(|error| {
             odd(&format!(

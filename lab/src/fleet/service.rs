@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::http::{self, Response};
 use super::systemd::{Properties, Unit};
-use super::{FleetError, run};
+use super::{FleetError, PATIENCE, run};
+use crate::http::{self, Response};
 
 /// The unit.
 pub const UNIT: Unit = Unit("ldrscope.service");
@@ -130,7 +130,7 @@ impl Service {
     /// Its answer to a scrape.
     pub fn scrape(&self) -> Result<Response, FleetError> {
         let address = SocketAddr::from(ADDRESS);
-        http::get(address, "/metrics").map_err(FleetError::io(format!("scrape {address}")))
+        http::get(address, "/metrics", PATIENCE).map_err(FleetError::io(format!("scrape {address}")))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::exposition::Exposition;
-use super::{PATIENCE, ToolError, command, http};
+use super::{PATIENCE, ToolError, command};
 use crate::contract::{Line, parse_line};
+use crate::http;
 use crate::outside::process;
 use crate::reap;
 
@@ -24,7 +26,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Daemon {
     broker: Child,
     /// Where it listens.
-    pub address: String,
+    pub address: SocketAddr,
     directory: PathBuf,
 }
 
@@ -38,9 +40,9 @@ impl Daemon {
         fs::create_dir_all(&directory).map_err(ToolError::child("make a directory for"))?;
         let stderr =
             fs::File::create(directory.join("stderr")).map_err(ToolError::child("open a log for"))?;
-        let address = format!("127.0.0.1:{port}");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let events = directory.join("events").to_string_lossy().into_owned();
-        let mut serve = command(&[&["serve", "--listen", &address], args].concat());
+        let mut serve = command(&[&["serve", "--listen", &address.to_string()], args].concat());
         if !args.contains(&"--event-log") {
             serve.args(["--event-log", &events]);
         }
@@ -100,7 +102,7 @@ impl Daemon {
 
     /// What `/metrics` says now.
     pub fn scrape(&self) -> Result<Exposition, ToolError> {
-        let response = http::get(&self.address, "/metrics", PATIENCE).map_err(ToolError::child("scrape"))?;
+        let response = http::get(self.address, "/metrics", PATIENCE).map_err(ToolError::child("scrape"))?;
         if response.status != 200 {
             return Err(ToolError::Contract(format!(
                 "/metrics answers {}",

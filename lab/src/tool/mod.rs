@@ -5,7 +5,6 @@
 mod daemon;
 mod exposition;
 mod full_screen;
-pub mod http;
 mod once;
 mod recording;
 mod standing;

@@ -66,7 +66,7 @@ pub(in crate::cases) fn port_taken(_: &Context, bench: &mut Bench) -> CaseResult
     let status = second.wait_for_exit()?;
     let stderr = second.stderr();
     require(
-        status.code().is_some_and(|code| code > 1) && stderr.contains(&first.address),
+        status.code().is_some_and(|code| code > 1) && stderr.contains(&first.address.to_string()),
         || format!("a port that is taken should be named and end it, ended it with {status}: {stderr}"),
     )?;
     require(first.scrape()?.value("ldrscope_up") == 1.0, || {

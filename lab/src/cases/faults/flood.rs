@@ -1,15 +1,16 @@
 //! An endpoint under siege: connections that say nothing, a byte a second, or far too much, beside an honest scraper.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{ONE_SECOND, note};
 use crate::cases::{Bench, CaseError, CaseResult, Context, require};
+use crate::http;
 use crate::outside::process::Footprint;
-use crate::tool::{Daemon, PATIENCE, http};
+use crate::tool::{Daemon, PATIENCE};
 
 const PORT: u16 = 9761;
 /// An honest scrape is answered within this.
@@ -25,10 +26,10 @@ pub(in crate::cases) fn besieged(context: &Context, bench: &mut Bench) -> CaseRe
     let before = Footprint::of(pid)?;
     let over = AtomicBool::new(false);
     let times = thread::scope(|scope| {
-        scope.spawn(|| shout(&daemon.address));
-        scope.spawn(|| drip(&daemon.address, &over));
+        scope.spawn(|| shout(daemon.address));
+        scope.spawn(|| drip(daemon.address, &over));
         let idle: Vec<_> = (0..context.scaled(300, 1000))
-            .filter_map(|_| http::connect(&daemon.address, PATIENCE).ok())
+            .filter_map(|_| http::connect(daemon.address, PATIENCE).ok())
             .collect();
         let times = (0..context.scaled(50, 200))
             .map(|_| timed_scrape(&daemon))
@@ -84,7 +85,7 @@ fn nearly_all_within(mut times: Vec<Duration>) -> CaseResult {
 }
 
 /// A request whose header has 8 MiB.
-fn shout(address: &str) {
+fn shout(address: SocketAddr) {
     // However the daemon takes it: it goes on answering others.
     let _ = http::connect(address, PATIENCE).and_then(|mut stream| {
         stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ")?;
@@ -94,7 +95,7 @@ fn shout(address: &str) {
 }
 
 /// Requests that come a byte a second.
-fn drip(address: &str, over: &AtomicBool) {
+fn drip(address: SocketAddr, over: &AtomicBool) {
     let mut streams: Vec<TcpStream> = (0..20)
         .filter_map(|_| http::connect(address, PATIENCE).ok())
         .collect();

@@ -4,10 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What a server on this very machine may take, emulation included.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// No answer of the fleet's tools is larger.
+/// No answer of ldrscope's or of the fleet's tools is larger.
 const LARGEST: u64 = 64 << 20;
 
 /// An answer.
@@ -29,11 +26,17 @@ impl Response {
     }
 }
 
-/// Gets `target`, such as `/metrics`, from the server at `address`.
-pub fn get(address: SocketAddr, target: &str) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+/// A connection whose reads and writes wait for at most `limit`.
+pub fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    Ok(stream)
+}
+
+/// Gets `target`, such as `/metrics`, from the server at `address`, waiting for at most `limit` for each piece of the answer.
+pub fn get(address: SocketAddr, target: &str, limit: Duration) -> io::Result<Response> {
+    let mut stream = connect(address, limit)?;
     // An HTTP/1.0 client is never answered in chunks.
     write!(stream, "GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut bytes = Vec::new();
