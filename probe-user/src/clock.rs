@@ -4,6 +4,8 @@
 //! suspend. Wall time exists for people and JSON only: it is computed with the offset of the moment of
 //! output, so that a corrected wall clock corrects what is shown.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use probe_apic::id::BootTime;
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -97,6 +99,12 @@ impl WallClock {
             .precision(Some(fraction_digits))
             .timestamp_to_string(&timestamp)
     }
+}
+
+/// Whole nanoseconds of `time`; of one that is longer than 584 years, as many as 64 bits hold.
+#[must_use]
+pub fn whole_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn nanos(time: Timespec) -> i128 {

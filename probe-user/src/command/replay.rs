@@ -13,6 +13,7 @@ use tokio::{
 use super::tempo::Tempo;
 use crate::{
     cli::{Replay, Speed, WatchFormat},
+    clock,
     exit::Exit,
     identity::filter::VmFilter,
     live,
@@ -29,9 +30,7 @@ const STRIDE: u32 = 1024;
 /// A [`TapeError`](crate::tape::TapeError), a filter that matches nothing, or an output that fails.
 pub fn run(arguments: &Replay) -> Result<Exit> {
     let options = PlayerOptions {
-        settle_nanos: arguments
-            .settle
-            .map(|settle| u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX)),
+        settle_nanos: arguments.settle.map(clock::whole_nanos),
         filter: VmFilter::new(arguments.vm.clone()),
         as_kvm: arguments.as_kvm,
         until: None,

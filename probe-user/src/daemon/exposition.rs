@@ -41,7 +41,7 @@ impl Exposition {
     ) -> Self {
         let periodic = |(file, every): (Textfile, Duration)| Periodic {
             file,
-            every: u64::try_from(every.as_nanos()).unwrap_or(u64::MAX),
+            every: clock::whole_nanos(every),
             next: BootTime(0),
         };
         Self {

@@ -24,7 +24,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::escape::escape_line;
+use crate::{clock, escape::escape_line};
 
 /// Before another attempt, in nanoseconds.
 const RETRY_AFTER: u64 = 500_000_000;
@@ -99,7 +99,7 @@ impl Notifier {
             way,
             waiting: VecDeque::new(),
             retry_at: BootTime(0),
-            ping_every: ping_every.map(|every| u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)),
+            ping_every: ping_every.map(clock::whole_nanos),
             ping_at: BootTime(0),
         })
     }

@@ -77,7 +77,7 @@ impl Session {
             fast,
         } = handover;
         let observer = Observer::over(access, facts, encoding);
-        let settle = u64::try_from(options.settle.as_nanos()).unwrap_or(u64::MAX);
+        let settle = clock::whole_nanos(options.settle);
         let engine = Engine::new(
             observer.facts().clone(),
             settle,

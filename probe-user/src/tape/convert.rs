@@ -5,6 +5,7 @@ use std::time::Duration;
 use recording::{Belongs as RecordedBelongs, Host, Identity, Namer};
 
 use crate::{
+    clock,
     identity::{Belongs, NamedBy, VmIdentity},
     observer::HostFacts,
 };
@@ -17,7 +18,7 @@ pub(super) fn host(facts: &HostFacts, settle: Duration, all_vms: bool) -> Host {
         rules_proven: facts.rules_proven,
         precise: facts.precise,
         vector_hashing: facts.vector_hashing,
-        settle_nanos: u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX),
+        settle_nanos: clock::whole_nanos(settle),
         all_vms,
     }
 }

@@ -14,7 +14,7 @@ use recording::{Ending, Entry, Error, Host, Reader};
 
 use super::convert;
 use crate::{
-    clock::WallClock,
+    clock::{self, WallClock},
     engine::{
         Engine,
         output::{Output, Status, StatusKind},
@@ -56,7 +56,7 @@ pub enum Moment {
 impl Moment {
     fn on(self, began: BootTime, wall: WallClock) -> BootTime {
         match self {
-            Self::After(time) => began.plus(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            Self::After(time) => began.plus(clock::whole_nanos(time)),
             Self::Wall(wanted) => wall.moment(wanted),
         }
     }

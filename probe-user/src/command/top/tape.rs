@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     cli::{Speed, Top},
+    clock,
     command::tempo::Tempo,
     identity::filter::VmFilter,
     kernel::obstacle::Obstacle,
@@ -32,9 +33,7 @@ const STRIDE: u32 = 256;
 
 pub(super) fn run(arguments: &Top, file: &Path, theme: Theme, snapshots: SnapshotDirectory) -> Result<()> {
     let options = PlayerOptions {
-        settle_nanos: arguments
-            .settle
-            .map(|settle| u64::try_from(settle.as_nanos()).unwrap_or(u64::MAX)),
+        settle_nanos: arguments.settle.map(clock::whole_nanos),
         filter: VmFilter::new(arguments.vm.clone()),
         as_kvm: arguments.as_kvm,
         until: arguments.at,
