@@ -38,11 +38,13 @@ impl Attached {
         })
     }
 
-    /// What is there once it has not become less for a while: kernels free what was let go of a moment later.
+    /// What is there once it has not become less for a while: kernels free what was let go of a moment later, and ldrscope
+    /// exchanges programs up to a second after the last VM's end.
     pub fn settled() -> io::Result<Self> {
+        const A_WHILE: Duration = Duration::from_millis(1500);
         let mut least = Self::now()?;
         let mut since = Instant::now();
-        while since.elapsed() < Duration::from_millis(500) {
+        while since.elapsed() < A_WHILE {
             thread::sleep(Duration::from_millis(50));
             let now = Self::now()?;
             if now != least {
