@@ -112,7 +112,7 @@ pub(crate) fn checks(tally: &mut Tally) {
             Some(binaries) if built => {
                 tally.check(&title(target), "libFuzzer", || binaries.fuzz(target, IN_TEST));
             }
-            _ => tally.failed(title(target), "not run: the build failed", Duration::ZERO),
+            _ => tally.failed(title(target), "not run: the build failed"),
         }
     }
 }

@@ -64,10 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         );
         for end in lanes::run(tasks) {
             let name = format!("round {round} {}", end.name);
-            match end.failure {
-                None => tally.passed(name, end.took),
-                Some(reason) => tally.failed(name, &reason, end.took),
-            }
+            tally.ended(name, end.failure, end.took);
         }
         if arguments.is_over(round, began.elapsed()) {
             break;

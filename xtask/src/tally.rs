@@ -19,7 +19,7 @@ pub(crate) struct Tally {
 }
 
 /// What became of a check's own parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parts {
     /// How many passed.
     pub(crate) passed: usize,
@@ -29,13 +29,22 @@ pub(crate) struct Parts {
     pub(crate) reasons: String,
 }
 
+impl Parts {
+    /// A check that is its own only part: why it failed, if it did.
+    fn of(failure: Option<String>) -> Self {
+        let failed = usize::from(failure.is_some());
+        Self {
+            passed: 1 - failed,
+            failed,
+            reasons: failure.unwrap_or_default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Row {
     name: String,
-    passed: usize,
-    failed: usize,
-    /// Why, if anything failed, in any number of lines.
-    reason: String,
+    parts: Parts,
     took: Duration,
 }
 
@@ -47,12 +56,7 @@ impl Tally {
         waiting_for: &str,
         check: impl FnOnce() -> Result<()>,
     ) -> bool {
-        self.count(name, waiting_for, || {
-            check().map(|()| Parts {
-                passed: 1,
-                ..Parts::default()
-            })
-        })
+        self.count(name, waiting_for, || check().map(|()| Parts::of(None)))
     }
 
     /// Runs a check that counts its own parts as passed and failed and has shown why.
@@ -63,50 +67,33 @@ impl Tally {
         check: impl FnOnce() -> Result<Parts>,
     ) -> bool {
         let step = progress::step(name, waiting_for);
-        let Parts {
-            passed,
-            failed,
-            reasons,
-        } = check().unwrap_or_else(|error| {
-            let reasons = format!("{error:#}");
-            progress::quote(&reasons);
-            Parts {
-                passed: 0,
-                failed: 1,
-                reasons,
-            }
+        let parts = check().unwrap_or_else(|error| {
+            let reason = format!("{error:#}");
+            progress::quote(&reason);
+            Parts::of(Some(reason))
         });
-        let took = step.done(if failed == 0 { "passed" } else { "FAILED" });
+        let holds = parts.failed == 0;
+        let took = step.done(if holds { "passed" } else { "FAILED" });
         self.rows.push(Row {
             name: name.to_owned(),
-            passed,
-            failed,
-            reason: reasons,
+            parts,
             took,
         });
-        failed == 0
+        holds
     }
 
-    /// Accounts for something that passed elsewhere.
-    pub(crate) fn passed(&mut self, name: String, took: Duration) {
+    /// Accounts for something that was tried elsewhere: why it failed, if it did.
+    pub(crate) fn ended(&mut self, name: String, failure: Option<String>, took: Duration) {
         self.rows.push(Row {
             name,
-            passed: 1,
-            failed: 0,
-            reason: String::new(),
+            parts: Parts::of(failure),
             took,
         });
     }
 
-    /// Accounts for something that failed elsewhere.
-    pub(crate) fn failed(&mut self, name: String, reason: &str, took: Duration) {
-        self.rows.push(Row {
-            name,
-            passed: 0,
-            failed: 1,
-            reason: reason.to_owned(),
-            took,
-        });
+    /// Accounts for something that could not even be tried.
+    pub(crate) fn failed(&mut self, name: String, reason: &str) {
+        self.ended(name, Some(reason.to_owned()), Duration::ZERO);
     }
 
     /// Prints the table and the closing line on standard output.
@@ -116,7 +103,7 @@ impl Tally {
     )]
     pub(crate) fn close(self) -> ExitCode {
         print!("{}", self.account());
-        if self.rows.iter().all(|row| row.failed == 0) {
+        if self.rows.iter().all(|row| row.parts.failed == 0) {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -126,14 +113,19 @@ impl Tally {
     /// The table, what failed, and the closing line.
     fn account(&self) -> String {
         let mut text = self.table();
-        text.extend(self.rows.iter().filter(|row| row.failed > 0).map(Row::again));
+        text.extend(
+            self.rows
+                .iter()
+                .filter(|row| row.parts.failed > 0)
+                .map(Row::again),
+        );
         let sum = |part: fn(&Row) -> usize| self.rows.iter().map(part).sum::<usize>();
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "{} passed, {} failed",
-            sum(|row| row.passed),
-            sum(|row| row.failed)
+            sum(|row| row.parts.passed),
+            sum(|row| row.parts.failed)
         );
         text
     }
@@ -146,21 +138,19 @@ impl Tally {
             .max()
             .unwrap_or_default();
         let mut text = String::new();
-        for Row {
-            name,
-            passed,
-            failed,
-            reason,
-            took,
-        } in &self.rows
-        {
+        for Row { name, parts, took } in &self.rows {
+            let Parts {
+                passed,
+                failed,
+                reasons,
+            } = parts;
             let verdict = if *failed == 0 { "passed" } else { "FAILED" };
             let count = if passed + failed == 1 {
                 String::new()
             } else {
                 format!("  {passed} passed, {failed} failed")
             };
-            let reason = reason
+            let reason = reasons
                 .lines()
                 .next()
                 .map(|line| format!("  {line}"))
@@ -179,7 +169,7 @@ impl Tally {
 impl Row {
     /// A failed row for the end of the account: its name above the last lines of its reason.
     fn again(&self) -> String {
-        let lines = self.reason.lines().collect::<Vec<_>>();
+        let lines = self.parts.reasons.lines().collect::<Vec<_>>();
         let left_out = lines.len().saturating_sub(REPEATED);
         let cut = (left_out > 0).then(|| format!("(lines left out before: {left_out})"));
         let repeated = lines.into_iter().skip(left_out).map(str::to_owned);
@@ -208,8 +198,8 @@ mod tests {
                 reasons: "one and two".to_owned(),
             })
         });
-        tally.passed("6.1 kdump".to_owned(), Duration::from_millis(1500));
-        tally.failed("6.1 clean".to_owned(), "a finding\nand more", Duration::ZERO);
+        tally.ended("6.1 kdump".to_owned(), None, Duration::from_millis(1500));
+        tally.failed("6.1 clean".to_owned(), "a finding\nand more");
         let table = tally.account();
         assert_eq!(table.lines().last(), Some("42 passed, 3 failed"));
         assert!(table.contains("6.1 kdump   passed      1.5 s\n"), "{table}");
@@ -226,12 +216,8 @@ mod tests {
     #[test]
     fn what_failed_is_told_again_at_the_end_with_its_whole_reason() {
         let mut tally = Tally::default();
-        tally.failed(
-            "6.1 clean".to_owned(),
-            "a finding\ncaused by more",
-            Duration::ZERO,
-        );
-        tally.passed("6.1 kdump".to_owned(), Duration::ZERO);
+        tally.failed("6.1 clean".to_owned(), "a finding\ncaused by more");
+        tally.ended("6.1 kdump".to_owned(), None, Duration::ZERO);
         let account = tally.account();
         assert!(
             account.ends_with("\nFAILED: 6.1 clean\n    a finding\n    caused by more\n1 passed, 1 failed\n"),
@@ -243,7 +229,7 @@ mod tests {
     fn of_a_long_reason_the_end_is_repeated() {
         let mut tally = Tally::default();
         let reason = (0..=REPEATED).map(|line| format!("{line}\n")).collect::<String>();
-        tally.failed("clippy".to_owned(), &reason, Duration::ZERO);
+        tally.failed("clippy".to_owned(), &reason);
         let account = tally.account();
         assert!(
             account.contains("(lines left out before: 1)\n    1\n"),
@@ -258,7 +244,7 @@ mod tests {
     #[test]
     fn nothing_is_repeated_of_a_run_that_passed() {
         let mut tally = Tally::default();
-        tally.passed("6.1 kdump".to_owned(), Duration::from_millis(500));
+        tally.ended("6.1 kdump".to_owned(), None, Duration::from_millis(500));
         assert_eq!(
             tally.account(),
             "6.1 kdump  passed      0.5 s\n1 passed, 0 failed\n"

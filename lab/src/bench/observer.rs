@@ -5,11 +5,12 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::bpftrace::Bpftrace;
 use super::kprobe::EmptyKprobes;
 use crate::cases::CaseError;
+use crate::outside::process::signal;
 use crate::tool::{Hooks, Watch};
 
 /// The functions that every trapped APIC write runs through.
@@ -100,16 +101,16 @@ impl Present {
     /// Lets it take in what happened, and stops it again.
     pub(super) fn catch_up(&mut self) -> Result<(), CaseError> {
         if !self.processes.is_empty() {
-            signal(&self.processes, Signal::CONT)?;
+            signal_all(&self.processes, Signal::CONT)?;
             thread::sleep(CATCH_UP);
-            signal(&self.processes, Signal::STOP)?;
+            signal_all(&self.processes, Signal::STOP)?;
         }
         Ok(())
     }
 
     /// Takes it away.
     pub(super) fn end(self) -> Result<(), CaseError> {
-        signal(&self.processes, Signal::CONT)?;
+        signal_all(&self.processes, Signal::CONT)?;
         drop(self.held);
         // Trampolines are torn down late.
         thread::sleep(CATCH_UP);
@@ -117,13 +118,8 @@ impl Present {
     }
 }
 
-fn signal(pids: &[u32], signal: Signal) -> io::Result<()> {
-    for pid in pids {
-        let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("a process id out of range"))?;
-        kill_process(pid, signal)?;
-    }
-    Ok(())
+fn signal_all(pids: &[u32], word: Signal) -> io::Result<()> {
+    pids.iter().try_for_each(|pid| signal(*pid, word))
 }
 
 impl std::fmt::Display for Observer {

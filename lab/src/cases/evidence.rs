@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::faults::signal;
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{EventKind, Finding, Rule, Severity, StatusKind};
 use crate::guest::lapic::{ApicReg, ldr};
 use crate::guest::layout::TIMER_VECTOR;
 use crate::guest::{Guest, Msi};
 use crate::host::MapRules;
+use crate::outside::process::signal;
 use crate::outside::programs;
 use crate::scenario::{self, DeadCpus, Kdump, TIMER_DEST};
 use crate::tool::{PATIENCE, Watch};

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::{Bench, CaseResult, Context, require};
 use crate::host::MapRules;
-use crate::outside::process::children;
+use crate::outside::process::{children, signal};
 use crate::scenario::{DeadCpus, Kdump};
 use crate::tool::{FullScreen, PATIENCE, read_snapshot};
 
@@ -104,10 +104,7 @@ fn ends_in_order(context: &Context) -> CaseResult {
     top.wait_for("it draws", 2 * PATIENCE, |text| {
         text.contains("No VM runs on this host")
     })?;
-    let pid = i32::try_from(top.pid()).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
-    }
+    signal(top.pid(), Signal::TERM)?;
     let status = top.wait_for_exit()?;
     let is_restored = top.is_restored()?;
     require(status.code() == Some(0) && is_restored, || {
@@ -134,9 +131,7 @@ fn killed(context: &Context) -> CaseResult {
         text.contains("No VM runs on this host")
     })?;
     for child in children(top.pid())? {
-        if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
-            kill_process(pid, Signal::KILL).map_err(std::io::Error::from)?;
-        }
+        signal(child, Signal::KILL)?;
     }
     let status = top.wait_for_exit()?;
     top.shows("its unprivileged process was killed by signal 9;")?;

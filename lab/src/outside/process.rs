@@ -1,9 +1,19 @@
-//! A process by its directory in `/proc` (proc(5)).
+//! A process by its directory in `/proc` (proc(5)), and signals to it.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Sends the process `pid` a signal.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let number = number.ok_or_else(|| io::Error::other(format!("{pid} is no process id")))?;
+    kill_process(number, signal)
+        .map_err(|error| io::Error::other(format!("process {pid} cannot be sent {signal:?}: {error}")))
+}
 
 /// What a process takes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

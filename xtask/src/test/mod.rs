@@ -11,7 +11,7 @@ mod shipped;
 pub(crate) mod suite;
 mod unit;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use lab_protocol::Scale;
@@ -81,26 +81,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(binaries) => {
             let ends = lanes::run(tasks(&ready, &binaries, &mut tally));
             if let Err(error) = matrix::keep(&ready, &ends) {
-                tally.failed(
-                    "record of the run".to_owned(),
-                    &format!("{error:#}"),
-                    Duration::ZERO,
-                );
+                tally.failed("record of the run".to_owned(), &format!("{error:#}"));
             }
             for end in ends {
-                match end.failure {
-                    None => tally.passed(end.name, end.took),
-                    Some(reason) => tally.failed(end.name, &reason, end.took),
-                }
+                tally.ended(end.name, end.failure, end.took);
             }
         }
         None => {
             for series in series {
-                tally.failed(
-                    format!("{series} suite"),
-                    "not run: the build failed",
-                    Duration::ZERO,
-                );
+                tally.failed(format!("{series} suite"), "not run: the build failed");
             }
         }
     }
@@ -118,11 +107,7 @@ fn tasks<'a>(kernels: &'a [Kernel], binaries: &'a Binaries, tally: &mut Tally) -
                     .map(|boot| Suite::alone(kernel.clone(), boot, Scale::Test).task(binaries)),
             ),
             Err(error) => {
-                tally.failed(
-                    format!("{} suite", kernel.series()),
-                    &format!("{error:#}"),
-                    Duration::ZERO,
-                );
+                tally.failed(format!("{} suite", kernel.series()), &format!("{error:#}"));
             }
         }
     }
@@ -151,7 +136,7 @@ fn tasks<'a>(kernels: &'a [Kernel], binaries: &'a Binaries, tally: &mut Tally) -
             weight: route.weight(),
             run: Box::new(move || route.run(binaries)),
         })),
-        Err(error) => tally.failed("journeys".to_owned(), &format!("{error:#}"), Duration::ZERO),
+        Err(error) => tally.failed("journeys".to_owned(), &format!("{error:#}")),
     }
     tasks
 }

@@ -56,7 +56,7 @@ impl CaseEnd {
         }
         Self {
             name,
-            failure: failure.map(|error| error.to_string()),
+            failure: failure.map(|error| format!("{error:#}")),
             took: began.elapsed(),
         }
     }

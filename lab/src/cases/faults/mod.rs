@@ -19,12 +19,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab_protocol::Scale;
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind, Load, LoadProcess};
 use crate::outside::attached::Attached;
-use crate::outside::process::{Footprint, lives};
+use crate::outside::process::{Footprint, lives, signal};
 use crate::tool::{ToolError, Watch, run_to_end};
 
 /// How long a VM may be uncertain after a loss, a dead one listed, a deaf hook believed.
@@ -85,15 +84,6 @@ fn has_not_grown(watch: &Watch, before: Footprint) -> CaseResult {
     )
 }
 
-/// Sends one of ldrscope's processes a signal.
-pub(super) fn signal(pid: u32, signal: Signal) -> CaseResult {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    match pid.map(|pid| kill_process(pid, signal)) {
-        Some(Ok(())) => Ok(()),
-        _ => Err(CaseError::Unmet(format!("{pid:?} cannot be sent {signal:?}"))),
-    }
-}
-
 /// Holds that neither of ldrscope's processes outlives the other by a second.
 fn both_end(both: [u32; 2]) -> CaseResult {
     let deadline = Instant::now() + ONE_SECOND;
@@ -106,8 +96,7 @@ fn both_end(both: [u32; 2]) -> CaseResult {
     Ok(())
 }
 
-/// Holds that what is attached to the kernel is back at `before` within two seconds: kernels free programs and maps after
-/// a grace period.
+/// Holds that what is attached to the kernel is back at `before` once the kernel has [freed](FREED) what was let go of.
 fn nothing_left_attached(before: Attached) -> CaseResult {
     let now = Attached::await_least(before, FREED)?;
     require(now.is_at_most(before), || {

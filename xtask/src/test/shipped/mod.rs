@@ -41,10 +41,7 @@ pub(super) fn run(series: Series) -> Result<ExitCode> {
         reproducer::live(kernel.clone(), &binaries),
         package::live(kernel, &binaries),
     ] {
-        match end.failure {
-            None => tally.passed(end.name, end.took),
-            Some(reason) => tally.failed(end.name, &reason, end.took),
-        }
+        tally.ended(end.name, end.failure, end.took);
     }
     Ok(tally.close())
 }
