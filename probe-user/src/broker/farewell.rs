@@ -1,11 +1,15 @@
 //! What the broker still does where its child was killed and could not: the terminal is given back, and somebody says why it
-//! is over. All of it within a signal handler, so that nothing here allocates, locks or waits.
+//! is over. That within a signal handler, where nothing may allocate or lock: rustix makes the system calls and no more.
 
 use std::{
     io::{self, IsTerminal as _},
-    mem::MaybeUninit,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::OnceLock,
+};
+
+use rustix::{
+    stdio,
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 
 /// The screen as it was before the child drew on it.
@@ -16,7 +20,7 @@ const LEAVE: &[u8] = b"\x1b[?25h\x1b[?1049l";
 
 struct Screen {
     /// Of the terminal on standard input.
-    mode: libc::termios,
+    mode: Termios,
     /// The standard error, before anything is held back from it.
     stderr: OwnedFd,
 }
@@ -30,13 +34,7 @@ pub fn remember_screen() -> io::Result<()> {
     if !io::stdin().is_terminal() {
         return Ok(());
     }
-    let mut mode = MaybeUninit::uninit();
-    // SAFETY: `mode` has room for what is written there.
-    if unsafe { libc::tcgetattr(libc::STDIN_FILENO, mode.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: tcgetattr(3) succeeded and has filled it.
-    let mode = unsafe { mode.assume_init() };
+    let mode = tcgetattr(stdio::stdin())?;
     let stderr = io::stderr().as_fd().try_clone_to_owned()?;
     // Of two calls the first one saw the terminal untouched.
     let _ = SCREEN.set(Screen { mode, stderr });
@@ -45,11 +43,11 @@ pub fn remember_screen() -> io::Result<()> {
 
 /// Gives the screen back and says by which signal the child was killed. Async-signal-safe.
 pub(super) fn of_killed(signal: i32) {
-    let stderr = SCREEN.get().map_or(libc::STDERR_FILENO, |screen| {
-        // SAFETY: async-signal-safe; the mode lives as long as the process.
-        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const screen.mode) };
-        write(libc::STDOUT_FILENO, LEAVE);
-        screen.stderr.as_raw_fd()
+    let stderr = SCREEN.get().map_or(stdio::stderr(), |screen| {
+        // Of a terminal that is gone nothing is left to restore.
+        let _ = tcsetattr(stdio::stdin(), OptionalActions::Now, &screen.mode);
+        write(stdio::stdout(), LEAVE);
+        screen.stderr.as_fd()
     });
     write(
         stderr,
@@ -66,9 +64,9 @@ fn digits(signal: i32) -> [u8; 2] {
     [digit(signal / 10), digit(signal)]
 }
 
-fn write(descriptor: i32, bytes: &[u8]) {
-    // SAFETY: async-signal-safe; the bytes are read and no more. Nobody is left to hear of a failure.
-    unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+fn write(to: BorrowedFd<'_>, bytes: &[u8]) {
+    // Nobody is left to hear of a failure.
+    let _ = rustix::io::write(to, bytes);
 }
 
 #[cfg(test)]
