@@ -23,6 +23,7 @@ mod sent;
 mod tests;
 
 use dispute::Dispute;
+use sent::Stray;
 
 /// By which map rules VMs are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub struct Vm {
     /// The most recalculations that anything told of.
     recalculations: u64,
     /// When it was seen last that something changed without a recalculation.
-    strayed_at: Option<BootTime>,
+    strayed: Option<Stray>,
     astray: Astray,
 }
 
@@ -103,7 +104,7 @@ impl Vm {
             lost: false,
             first_acquaintance: seen.origin == Origin::Scan,
             recalculations: 0,
-            strayed_at: None,
+            strayed: None,
             astray: Astray::default(),
         }
     }
@@ -128,13 +129,8 @@ impl Vm {
     /// first time says nothing yet; see [`dispute`].
     pub(crate) fn sampled(&mut self, sample: &VmSample) -> bool {
         self.recalculations = self.recalculations.max(sample.recalculations);
-        if self
-            .sample
-            .as_ref()
-            .is_some_and(|last| sent::strays(last, sample))
-        {
-            self.strayed_at = Some(sample.at);
-        }
+        let strayed = self.sample.as_ref().and_then(|last| Stray::between(last, sample));
+        self.strayed = strayed.or(self.strayed);
         let same = self.sample.as_ref().is_some_and(|last| same_state(last, sample));
         if same {
             self.dispute = None;

@@ -10,7 +10,7 @@ use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{EventKind, Finding, Rule, Severity, StatusKind};
 use crate::guest::lapic::{ApicReg, ldr};
 use crate::guest::layout::TIMER_VECTOR;
-use crate::guest::{Guest, Msi};
+use crate::guest::{Guest, GuestError, Msi};
 use crate::host::MapRules;
 use crate::outside::process::signal;
 use crate::outside::programs;
@@ -73,9 +73,9 @@ fn lost(context: &Context, watch: &mut Watch) -> CaseResult {
     const SENT: u32 = 14;
     let guest = scenario::flat_with(&[0x01, 0x06])?;
     // One that is counted in the same window as a recalculation is judged as well, unless another one follows.
-    for _ in 0..SENT {
-        guest.signal(&Msi::logical(0x04, VECTOR))?;
-    }
+    in_one_window(watch, || {
+        (0..SENT).try_for_each(|_| guest.signal(&Msi::logical(0x04, VECTOR)))
+    })?;
     let reached = guest.requesting(VECTOR)?;
     if context.rules == MapRules::ConflictDisables {
         require(reached == [1], || {
@@ -167,11 +167,9 @@ fn storm(watch: &mut Watch) -> CaseResult {
     watch.forget();
     let guest = scenario::flat(2)?;
     watch.take_lines_for(TOLD_BY)?;
-    let [_, reader] = watch.processes()?;
-    signal(reader, Signal::STOP)?;
-    let sent = (0..SENT).try_for_each(|_| guest.signal(&Msi::logical(0x02, VECTOR)));
-    signal(reader, Signal::CONT)?;
-    sent?;
+    in_one_window(watch, || {
+        (0..SENT).try_for_each(|_| guest.signal(&Msi::logical(0x02, VECTOR)))
+    })?;
     watch.wait_for_status("that some were not counted", |status| {
         status.status == StatusKind::Uncounted
     })?;
@@ -191,6 +189,15 @@ fn storm(watch: &mut Watch) -> CaseResult {
         format!("the guest should go on, but {reached:?} were reached")
     })?;
     nothing_told(watch, 0)
+}
+
+/// Has everything that `send` sends counted in the same window: nobody begins the next one meanwhile.
+fn in_one_window(watch: &Watch, send: impl FnOnce() -> Result<(), GuestError>) -> CaseResult {
+    let [_, reader] = watch.processes()?;
+    signal(reader, Signal::STOP)?;
+    let sent = send();
+    signal(reader, Signal::CONT)?;
+    Ok(sent?)
 }
 
 /// The finding of `rule`, once it is raised.

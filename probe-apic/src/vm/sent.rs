@@ -51,7 +51,7 @@ impl Vm {
             && !self.moved
             && sample.recalculations == sent.recalculations
             && self.recalculations <= sent.recalculations
-            && self.strayed_at.is_none_or(|strayed_at| strayed_at < sent.from);
+            && !self.strayed.is_some_and(|stray| stray.may_have_met(sent));
         if met { self.course(&Kind::of(sent)) } else { None }
     }
 
@@ -83,12 +83,33 @@ impl Vm {
     }
 }
 
-/// Whether two samples with one number of recalculations differ in what decides where interrupts go.
-pub(super) fn strays(last: &VmSample, new: &VmSample) -> bool {
-    last.recalculations == new.recalculations
-        && (last.vcpus != new.vcpus
-            || last.published != new.published
-            || last.broadcast_quirk_disabled != new.broadcast_quirk_disabled)
+/// Something that decides where interrupts go changed without a recalculation: mostly one that was on its way, and gave the new state a
+/// number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stray {
+    /// Seen by then.
+    at: BootTime,
+    /// The number that the states before and after it share.
+    recalculations: u64,
+}
+
+impl Stray {
+    /// The one between two samples, if there was any.
+    pub(super) fn between(last: &VmSample, new: &VmSample) -> Option<Self> {
+        let strayed = last.recalculations == new.recalculations
+            && (last.vcpus != new.vcpus
+                || last.published != new.published
+                || last.broadcast_quirk_disabled != new.broadcast_quirk_disabled);
+        strayed.then_some(Self {
+            at: new.at,
+            recalculations: new.recalculations,
+        })
+    }
+
+    /// Whether interrupts may have met the state before it.
+    const fn may_have_met(self, sent: &Sent) -> bool {
+        self.recalculations == sent.recalculations && self.at.0 >= sent.from.0
+    }
 }
 
 #[cfg(test)]

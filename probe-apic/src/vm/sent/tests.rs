@@ -200,6 +200,37 @@ fn what_met_another_state_is_not_judged() {
 }
 
 #[test]
+fn registers_that_were_seen_before_their_recalculation_spoil_nothing_after_it() {
+    let mut host = host(vec![flat(0, 1), flat(1, 0)]);
+    let after = VmSample {
+        at: BootTime(SENT + 2 * MS),
+        ..sample(READ + 1, vec![flat(0, 1), flat(1, 0b110)], RULES)
+    };
+    // KVM has stored the LDR, and still works on the map.
+    let between = VmSample {
+        at: BootTime(SENT + MS),
+        recalculations: READ,
+        published: only_vm(&host).published().cloned(),
+        ..after.clone()
+    };
+    host.apply(&Observation::Sample(between));
+    host.apply(&Observation::Sample(after));
+    let met = |recalculations, count| Sent {
+        recalculations,
+        ..sent(0b100, count)
+    };
+    assert!(send(&mut host, met(READ + 1, 14)));
+    assert!(!send(&mut host, met(READ, 2)));
+    assert_eq!(
+        host.interrupts(),
+        Interrupts {
+            judged: 14,
+            unjudged: 2
+        }
+    );
+}
+
+#[test]
 fn it_is_over_once_the_state_that_broke_it_is_another() {
     let mut host = host(vec![flat(0, 1), flat(1, 0b110)]);
     send(&mut host, sent(0b100, 14));
