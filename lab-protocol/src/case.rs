@@ -1,7 +1,8 @@
 //! The lines that a test suite in the lab sends about its cases.
 //!
-//! `case NAME start`, then one of `case NAME passed MILLISECONDS`, `case NAME failed REASON`, `case NAME skipped REASON`;
-//! `suite done` after the last case. A suite that dies leaves a started case without a verdict, and that is a failure.
+//! `case NAME start`, then one of `case NAME passed MILLISECONDS`, `case NAME failed REASON`, `case NAME skipped REASON`, where a
+//! reason is a JSON string; `suite done` after the last case. A suite that dies leaves a started case without a verdict, and that
+//! is a failure.
 
 use std::{fmt, str::FromStr};
 
@@ -21,7 +22,7 @@ pub enum CaseLine {
 pub enum Verdict {
     /// As expected, after this many milliseconds of the lab's clock.
     Passed(u64),
-    /// Not as expected; one line says how.
+    /// Not as expected; this is why, in any number of lines.
     Failed(String),
     /// Not run, and why.
     Skipped(String),
@@ -32,8 +33,9 @@ pub enum Verdict {
 #[error("not a line of a test suite: {0:?}")]
 pub struct UnknownCaseLine(pub String);
 
-fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+/// A reason as one line.
+fn quoted(reason: &str) -> serde_json::Value {
+    reason.into()
 }
 
 impl fmt::Display for CaseLine {
@@ -42,10 +44,10 @@ impl fmt::Display for CaseLine {
             Self::Started(name) => write!(formatter, "case {name} start"),
             Self::Ended(name, Verdict::Passed(millis)) => write!(formatter, "case {name} passed {millis}"),
             Self::Ended(name, Verdict::Failed(reason)) => {
-                write!(formatter, "case {name} failed {}", one_line(reason))
+                write!(formatter, "case {name} failed {}", quoted(reason))
             }
             Self::Ended(name, Verdict::Skipped(reason)) => {
-                write!(formatter, "case {name} skipped {}", one_line(reason))
+                write!(formatter, "case {name} skipped {}", quoted(reason))
             }
             Self::SuiteDone => write!(formatter, "suite done"),
         }
@@ -72,8 +74,15 @@ impl FromStr for CaseLine {
                 .parse()
                 .map(|millis| Self::Ended(name, Verdict::Passed(millis)))
                 .map_err(|_| unknown()),
-            "failed" => Ok(Self::Ended(name, Verdict::Failed(rest.to_owned()))),
-            "skipped" => Ok(Self::Ended(name, Verdict::Skipped(rest.to_owned()))),
+            "failed" | "skipped" => {
+                let reason = serde_json::from_str(rest).map_err(|_| unknown())?;
+                let verdict = if verb == "failed" {
+                    Verdict::Failed(reason)
+                } else {
+                    Verdict::Skipped(reason)
+                };
+                Ok(Self::Ended(name, verdict))
+            }
             _ => Err(unknown()),
         }
     }
@@ -88,11 +97,16 @@ mod tests {
         for line in [
             CaseLine::Started("kdump".into()),
             CaseLine::Ended("kdump".into(), Verdict::Passed(1234)),
-            CaseLine::Ended("kdump".into(), Verdict::Failed("no finding on slot 0".into())),
+            CaseLine::Ended(
+                "kdump".into(),
+                Verdict::Failed("no finding on slot 0; what came:\n  \\\r\n\"\n".into()),
+            ),
             CaseLine::Ended("kdump".into(), Verdict::Skipped("needs two CPUs".into())),
             CaseLine::SuiteDone,
         ] {
-            assert_eq!(line.to_string().parse(), Ok(line));
+            let sent = line.to_string();
+            assert!(!sent.contains('\n'), "{sent:?}");
+            assert_eq!(sent.parse(), Ok(line));
         }
     }
 
@@ -103,6 +117,7 @@ mod tests {
             "case",
             "case kdump",
             "case kdump passed soon",
+            "case kdump failed for no reason",
             "suite",
             "booted",
         ] {

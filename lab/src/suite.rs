@@ -62,8 +62,8 @@ pub fn run(cases: &[Case], boot: &str, scale: Scale, results: &mut dyn Write) ->
     Ok(failed)
 }
 
-/// The worker's side: runs `cases` in order and reports each to `out`. The whole account of a failure goes to stderr.
-/// Returns how many did not pass.
+/// The worker's side: runs `cases` in order and reports each to `out`, and failures for a person to stderr as well. Returns how
+/// many did not pass.
 pub fn work(cases: &[&Case], out: &mut dyn Write) -> io::Result<usize> {
     let mut failed = 0;
     let mut bench = Bench::default();
@@ -76,7 +76,7 @@ pub fn work(cases: &[&Case], out: &mut dyn Write) -> io::Result<usize> {
                 failed += 1;
                 let account = error.to_string();
                 writeln!(io::stderr(), "{}: {account}", case.name)?;
-                Verdict::Failed(account.lines().next().unwrap_or("no reason").to_owned())
+                Verdict::Failed(account)
             }
         };
         report(out, &CaseLine::Ended(case.name.clone(), verdict))?;

@@ -189,7 +189,7 @@ impl Suite {
             output: Box::new(log.try_clone().context("cannot duplicate the suite's log")?),
             error: Box::new(log),
             on_case: Box::new(move |line| {
-                progress::note(format_args!("{label}: {line}"));
+                progress::note(format_args!("{label}: {}", for_a_person(&line)));
                 told.borrow_mut().take(line, Instant::now());
             }),
         };
@@ -227,6 +227,14 @@ impl Suite {
             ));
         }
         Ok((account, end))
+    }
+}
+
+/// What a line says, with a reason in as many lines as it has.
+fn for_a_person(line: &CaseLine) -> String {
+    match line {
+        CaseLine::Ended(name, Verdict::Failed(reason)) => format!("case {name} failed: {reason}"),
+        line => line.to_string(),
     }
 }
 
