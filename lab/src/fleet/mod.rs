@@ -10,8 +10,8 @@ pub mod systemd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What a server on this very machine may take, emulation included.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What a server on this very machine may take, emulation and a busy machine included. One that answers is waited for no longer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One of the fleet's tools did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]

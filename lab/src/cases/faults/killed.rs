@@ -73,7 +73,7 @@ pub(in crate::cases) fn ldrscope(context: &Context, bench: &mut Bench) -> CaseRe
     let mut storm = load(Kind::Storm, 1, 2, End::Sane)?;
     storm.go()?;
     let mut most = before;
-    for _ in 0..context.scaled(12, 200) {
+    for _ in 0..context.scaled(6, 200) {
         let mut watch = Watch::start(context.hooks, &[])?;
         thread::sleep(Duration::from_millis(
             random.below(2 * ready.as_millis() as u32 + 1).into(),

@@ -30,8 +30,8 @@ use crate::tool::{ToolError, Watch, run_to_end};
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
 /// By when a kernel has freed what was let go of: before 6.12 it takes some 200 ms for each fentry program, on a machine that
-/// does nothing else.
-const FREED: Duration = Duration::from_secs(10);
+/// does nothing else. That is the kernel's time and promised by nobody; on a busy machine ten seconds were seen.
+const FREED: Duration = Duration::from_secs(30);
 
 /// What memory may grow by, whatever guests do, in KiB.
 const GROWTH_KIB: u64 = 1024;
