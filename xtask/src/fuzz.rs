@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: libFuzzer on the targets of the crate `fuzz`, for as long as asked.
 //!
-//! Coverage feedback needs no nightly: LLVM's pass for it is in every rustc, and these are its stable flags. What must
-//! hold is the crate's business; here it is built, run within bounds, and a found input is made ready to be kept.
+//! Coverage feedback needs no nightly: LLVM's pass for it is in every rustc, and its flags are stable (`fuzz/rustc.sh`). What
+//! must hold is the crate's business; here it is built, run within bounds, and a found input is made ready to be kept.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{build::HOST_TARGET, paths, progress, setup, tally::Tally, tool};
+use crate::{paths, progress, setup, tally::Tally, tool};
 
 /// `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
@@ -66,8 +66,8 @@ struct Bounds {
 
 /// What a part of `cargo xtask test` is worth: enough for coverage to settle, and no more than some seconds.
 const IN_TEST: Bounds = Bounds {
-    inputs: Some(5_000),
-    time: Duration::from_secs(10),
+    inputs: Some(2_000),
+    time: Duration::from_secs(30),
     repeatable: true,
 };
 
@@ -77,10 +77,24 @@ const TOO_FEW: u64 = 100;
 /// Time for making a found input smaller.
 const SHRINKING: Duration = Duration::from_secs(10);
 
-/// LLVM's coverage counters, comparisons included, as libFuzzer reads them.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares";
+/// How the targets are compiled: cargo's name of the profile, and that of its directory.
+#[derive(Debug, Clone, Copy)]
+struct Profile {
+    name: &'static str,
+    directory: &'static str,
+}
+
+/// For many inputs: [`Bounds::time`] is what counts.
+const QUICK_TO_RUN: Profile = Profile {
+    name: "fuzz",
+    directory: "fuzz",
+};
+
+/// For few: whatever the unit tests are linked to is there already.
+const QUICK_TO_BUILD: Profile = Profile {
+    name: "dev",
+    directory: "debug",
+};
 
 /// Fuzzes as asked, each target on top of what earlier runs found interesting.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -92,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let targets = arguments
         .target
         .map_or(Target::ALL.to_vec(), |target| vec![target]);
-    let binaries = build()?;
+    let binaries = build(QUICK_TO_RUN)?;
     let mut tally = Tally::default();
     for target in targets {
         tally.check(&title(target), "libFuzzer", || binaries.fuzz(target, bounds));
@@ -104,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn checks(tally: &mut Tally) {
     let mut binaries = None;
     let built = tally.check("fuzz targets", "cargo, with coverage counters", || {
-        binaries = Some(build()?);
+        binaries = Some(build(QUICK_TO_BUILD)?);
         Ok(())
     });
     for target in Target::ALL {
@@ -125,30 +139,36 @@ fn title(target: Target) -> String {
 #[derive(Debug)]
 struct Binaries(PathBuf);
 
-fn build() -> Result<Binaries> {
+fn build(profile: Profile) -> Result<Binaries> {
     setup::fuzz()?;
     let mut cargo = tool::cargo("build");
     cargo
-        .args([
-            "--package",
-            "fuzz",
-            "--features",
-            "libfuzzer",
-            "--bins",
-            "--profile",
-            "fuzz",
-        ])
-        // With a target named, the flags are not for build scripts, which have no libFuzzer to link.
-        .args(["--target", HOST_TARGET, "--quiet", "--target-dir"])
+        // All members, so that what they depend on has the features that it has for the unit tests.
+        .args(["--workspace", "--exclude", "probe-ebpf"])
+        .args(["--features", "fuzz/libfuzzer"])
+        .args(
+            Target::ALL
+                .iter()
+                .flat_map(|&target| ["--bin".to_owned(), binary(target)]),
+        )
+        .args(["--profile", profile.name, "--quiet", "--target-dir"])
         .arg(paths::target())
-        .env("RUSTFLAGS", COVERAGE);
+        // Of the workspace's crates alone: what is fuzzed is ldrscope's own.
+        .env(
+            "RUSTC_WORKSPACE_WRAPPER",
+            paths::workspace().join("fuzz/rustc.sh"),
+        );
     tool::stream(&mut cargo)?;
-    Ok(Binaries(paths::target().join(HOST_TARGET).join("fuzz")))
+    Ok(Binaries(paths::target().join(profile.directory)))
+}
+
+fn binary(target: Target) -> String {
+    format!("fuzz-{}", target.name())
 }
 
 impl Binaries {
     fn command(&self, target: Target) -> Command {
-        let mut command = Command::new(self.0.join(format!("fuzz-{}", target.name())));
+        let mut command = Command::new(self.0.join(binary(target)));
         command.current_dir(paths::workspace()).stdin(Stdio::null());
         command
     }
@@ -158,7 +178,7 @@ impl Binaries {
     /// # Errors
     /// When an input was found for which something does not hold; it says how to keep it.
     fn fuzz(&self, target: Target, bounds: Bounds) -> Result<()> {
-        let place = paths::target().join("fuzz").join(target.name());
+        let place = paths::target().join("fuzzing").join(target.name());
         let (corpus, found) = (place.join("corpus"), place.join("found"));
         if bounds.repeatable {
             // What another run left would lead elsewhere.
