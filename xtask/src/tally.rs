@@ -96,6 +96,11 @@ impl Tally {
         self.ended(name, Some(reason.to_owned()), Duration::ZERO);
     }
 
+    /// Accounts for all that another account has, after its own.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.rows.append(&mut other.rows);
+    }
+
     /// Prints the table and the closing line on standard output.
     #[expect(
         clippy::print_stdout,

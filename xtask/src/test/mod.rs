@@ -11,7 +11,7 @@ mod shipped;
 pub(crate) mod suite;
 mod unit;
 
-use std::process::ExitCode;
+use std::{panic, path::Path, process::ExitCode, thread};
 
 use anyhow::Result;
 use lab_protocol::Scale;
@@ -21,7 +21,8 @@ use crate::{
     build::{self, Binaries, Profile},
     fuzz,
     kernels::{self, Kernel, MATRIX, Series},
-    lint, matrix, setup,
+    lint, matrix,
+    setup::{self, BpfToolchain},
     tally::Tally,
 };
 
@@ -44,7 +45,6 @@ pub(crate) struct Arguments {
 
 /// Runs the checks and prints the account.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut tally = Tally::default();
     setup::lab()?;
     if arguments.shipped_only {
         return shipped::run(PACKAGE_HOST);
@@ -53,30 +53,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::shipped()?;
     let (toolchain, linker) = setup::build()?;
     if !arguments.lab_only {
-        lint::checks(&mut tally, &toolchain, &linker);
-        tally.count("unit tests", "cargo test", unit::run);
-        fuzz::checks(&mut tally);
-    }
-    let mut binaries = None;
-    tally.check("build", "the compilers", || {
-        binaries = Some(build::build(Profile::Release)?);
-        Ok(())
-    });
-    if let Some(binaries) = binaries.as_ref().filter(|_| !arguments.lab_only) {
-        shipped::checks(&mut tally, &binaries.ldrscope);
+        setup::fuzz()?;
     }
     let series = if arguments.kernel.is_empty() {
         &MATRIX[..]
     } else {
         &arguments.kernel
     };
-    let mut ready = Vec::new();
-    for &series in series {
-        tally.check(&format!("{series} kernel"), "the kernel cache", || {
-            ready.push(kernels::ensure(series)?);
-            Ok(())
-        });
-    }
+    // Debian's archive is waited for while the compilers work.
+    let ((mut tally, binaries), (fetched, ready)) = thread::scope(|scope| {
+        let kernels = scope.spawn(|| fetch(series));
+        let checked = without_a_kernel(arguments, &toolchain, &linker);
+        let kernels = kernels.join();
+        (
+            checked,
+            kernels.unwrap_or_else(|cause| panic::resume_unwind(cause)),
+        )
+    });
+    tally.append(fetched);
     match binaries {
         Some(binaries) => {
             let ends = lanes::run(tasks(&ready, &binaries, &mut tally));
@@ -94,6 +88,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(tally.close())
+}
+
+/// The account of all that needs no kernel, and what was built for the lab.
+fn without_a_kernel(
+    arguments: &Arguments,
+    toolchain: &BpfToolchain,
+    linker: &Path,
+) -> (Tally, Option<Binaries>) {
+    let mut tally = Tally::default();
+    if !arguments.lab_only {
+        lint::checks(&mut tally, toolchain, linker);
+        tally.count("unit tests", "cargo test", unit::run);
+        fuzz::checks(&mut tally);
+    }
+    let mut binaries = None;
+    tally.check("build", "the compilers", || {
+        binaries = Some(build::build(Profile::Release)?);
+        Ok(())
+    });
+    if let Some(binaries) = binaries.as_ref().filter(|_| !arguments.lab_only) {
+        shipped::checks(&mut tally, &binaries.ldrscope);
+    }
+    (tally, binaries)
+}
+
+/// The kernels of `series` that can be had, and the account of all.
+fn fetch(series: &[Series]) -> (Tally, Vec<Kernel>) {
+    let mut tally = Tally::default();
+    let mut ready = Vec::new();
+    for &series in series {
+        tally.check(&format!("{series} kernel"), "the kernel cache", || {
+            ready.push(kernels::ensure(series)?);
+            Ok(())
+        });
+    }
+    (tally, ready)
 }
 
 /// All that runs in the lab on `kernels`; what cannot even be listed is accounted for as failed.
