@@ -304,8 +304,8 @@ impl Obstacle {
             }
             Self::NoKprobes => "run a kernel built with CONFIG_KPROBES, as the distributions' kernels are",
             Self::SymbolMissing { .. } => {
-                "see `ldrscope doctor`: the kernel must be built with CONFIG_KALLSYMS_ALL and show its addresses, \
-                 and be one that this ldrscope knows"
+                "run a kernel that is built with CONFIG_KALLSYMS_ALL and shows its addresses, or an ldrscope that knows this one: \
+                 `ldrscope doctor` lists what it finds"
             }
             Self::InterruptsUncountable { .. } => {
                 "leave `--interrupts` out, all else works without it; see `ldrscope doctor`, and please report the kernel's release"
