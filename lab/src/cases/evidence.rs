@@ -4,15 +4,13 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{EventKind, Finding, Rule, Severity, StatusKind};
 use crate::guest::lapic::{ApicReg, ldr};
 use crate::guest::layout::TIMER_VECTOR;
 use crate::guest::{Guest, GuestError, Msi};
 use crate::host::MapRules;
-use crate::outside::process::signal;
+use crate::outside::process::while_stopped;
 use crate::outside::programs;
 use crate::scenario::{self, DeadCpus, Kdump, TIMER_DEST};
 use crate::tool::{PATIENCE, Watch};
@@ -194,10 +192,7 @@ fn storm(watch: &mut Watch) -> CaseResult {
 /// Has everything that `send` sends counted in the same window: nobody begins the next one meanwhile.
 fn in_one_window(watch: &Watch, send: impl FnOnce() -> Result<(), GuestError>) -> CaseResult {
     let [_, reader] = watch.processes()?;
-    signal(reader, Signal::STOP)?;
-    let sent = send();
-    signal(reader, Signal::CONT)?;
-    Ok(sent?)
+    while_stopped(reader, || Ok(send()?))
 }
 
 /// The finding of `rule`, once it is raised.

@@ -3,15 +3,14 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use super::fleet::PATIENT;
-use super::service::{RAISED, send, start_guest};
+use super::service::{RAISED, start_guest};
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::exhibit::Kind;
 use crate::fleet::journal::Journal;
 use crate::fleet::service::{IDENTIFIER, Service, UNIT, value_of};
 use crate::fleet::systemd::Unit;
+use crate::outside::process::while_stopped;
 
 const JOURNALD: Unit = Unit("systemd-journald.service");
 const SOCKETS: [Unit; 3] = [
@@ -52,10 +51,10 @@ pub(super) fn not_reading(_: &Context, bench: &mut Bench) -> CaseResult {
     let journal = Journal::from_now()?;
     let pid = JOURNALD.properties()?.number("MainPID").unwrap_or_default();
     let pid = u32::try_from(pid).unwrap_or_default();
-    send(pid, Signal::STOP)?;
-    let met = fill_its_queue().and_then(|()| findings_are_counted_meanwhile(&service));
-    send(pid, Signal::CONT)?;
-    met?;
+    while_stopped(pid, || {
+        fill_its_queue()?;
+        findings_are_counted_meanwhile(&service)
+    })?;
     catches_up(&service, &journal)
 }
 

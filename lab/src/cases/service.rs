@@ -4,8 +4,6 @@
 pub(super) mod life;
 pub(super) mod traps;
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::fleet::PATIENT;
 use super::{Bench, CaseError, CaseResult, Context, require};
 use crate::exhibit::{Disguise, GuestProcess, Kind};
@@ -181,13 +179,4 @@ fn hostile_guest() -> Result<GuestProcess, CaseError> {
 
 pub(super) fn start_guest(kind: Kind, vcpus: u32) -> Result<GuestProcess, CaseError> {
     GuestProcess::start(kind, vcpus).map_err(|error| CaseError::Unmet(format!("guest process: {error}")))
-}
-
-pub(super) fn send(pid: u32, signal: Signal) -> CaseResult {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| CaseError::Unmet(format!("{pid} is no process")))?;
-    kill_process(pid, signal)
-        .map_err(|error| CaseError::Unmet(format!("cannot send {signal:?} to {pid:?}: {error}")))
 }

@@ -15,6 +15,14 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("process {pid} cannot be sent {signal:?}: {error}")))
 }
 
+/// Has the process `pid` stand still while `act` runs, and go on whatever came of that.
+pub fn while_stopped<T, E: From<io::Error>>(pid: u32, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    signal(pid, Signal::STOP)?;
+    let result = act();
+    signal(pid, Signal::CONT)?;
+    result
+}
+
 /// What a process takes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{ONE_SECOND, both_end, load, mostly_within, note, nothing_left_attached, shell, signal};
+use super::{ONE_SECOND, both_end, load, mostly_within, note, nothing_left_attached, shell};
 use crate::cases::refusal::colliding;
 use crate::cases::{Bench, CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind};
 use crate::outside::attached::Attached;
-use crate::outside::process::Footprint;
+use crate::outside::process::{Footprint, signal};
 use crate::tool::{Daemon, Exposition, PATIENCE};
 
 const PORT: u16 = 9761;

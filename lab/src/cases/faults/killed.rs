@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{both_end, load, middle, mostly_within, note, nothing_left_attached, signal, timed};
+use super::{both_end, load, middle, mostly_within, note, nothing_left_attached, timed};
 use crate::cases::expect::{Expected, settles_at};
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::{Rule, StatusKind};
 use crate::host::MapRules;
 use crate::load::{End, Kind};
 use crate::outside::attached::Attached;
+use crate::outside::process::signal;
 use crate::random::Random;
 use crate::tool::{PATIENCE, Watch, snapshot};
 

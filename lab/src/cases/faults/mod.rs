@@ -23,7 +23,7 @@ use lab_protocol::Scale;
 use super::{CaseError, CaseResult, Context, require};
 use crate::load::{End, Kind, Load, LoadProcess};
 use crate::outside::attached::Attached;
-use crate::outside::process::{Footprint, lives, signal};
+use crate::outside::process::{Footprint, lives};
 use crate::tool::{ToolError, Watch, run_to_end};
 
 /// How long a VM may be uncertain after a loss, a dead one listed, a deaf hook believed.

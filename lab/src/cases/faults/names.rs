@@ -15,6 +15,7 @@ use super::{CaseError, note};
 use crate::cases::{Bench, CaseResult, Context, require};
 use crate::contract::EventKind;
 use crate::load::{End, Kind, Load, LoadProcess};
+use crate::outside::process::signal;
 use crate::reap;
 use crate::tool::{Outcome, PATIENCE, Standing, Watch, command, run_to_end};
 
@@ -100,7 +101,7 @@ fn run_until_it_speaks(arguments: &[&str]) -> Result<Outcome, CaseError> {
         thread::sleep(Duration::from_millis(50));
     }
     thread::sleep(Duration::from_secs(1));
-    super::signal(child.id(), Signal::TERM)?;
+    signal(child.id(), Signal::TERM)?;
     let ended = reap::wait_at_most(&mut child, PATIENCE)?;
     reap::kill(&mut child);
     let read =

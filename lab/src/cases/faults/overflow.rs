@@ -3,14 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
-use super::{ONE_SECOND, load, mostly_within, note, signal};
+use super::{ONE_SECOND, load, mostly_within, note};
 use crate::cases::expect::settles_at;
-use crate::cases::{Bench, CaseResult, Context, require};
+use crate::cases::{Bench, CaseError, CaseResult, Context, require};
 use crate::contract::{Status, StatusKind};
 use crate::host::Series;
 use crate::load::{End, Kind};
+use crate::outside::process::while_stopped;
 use crate::tool::{PATIENCE, Watch};
 
 /// Records of 128 bytes, each behind a header of 8, that find room in a ring of 64 KiB.
@@ -29,11 +28,11 @@ pub(in crate::cases) fn stopped_reader(context: &Context, bench: &mut Bench) -> 
     settles_at(&mut watch, None, &[])?;
 
     let [_, reader] = watch.processes()?;
-    signal(reader, Signal::STOP)?;
-    storm.go()?;
-    thread::sleep(Duration::from_secs(context.scaled(2, 5).into()));
-    let writes = storm.halt()?;
-    signal(reader, Signal::CONT)?;
+    let writes = while_stopped(reader, || {
+        storm.go()?;
+        thread::sleep(Duration::from_secs(context.scaled(2, 5).into()));
+        Ok::<_, CaseError>(storm.halt()?)
+    })?;
     let continued = Instant::now();
     let certain = |status: &&Status| status.status == StatusKind::Certain;
     let mut healed = None;

@@ -9,11 +9,12 @@ use rustix::process::Signal;
 
 use super::super::fleet::PATIENT;
 use super::super::{Bench, CaseError, CaseResult, Context, require};
-use super::{COLLISIONS, RAISED, send, start_guest};
+use super::{COLLISIONS, RAISED, start_guest};
 use crate::exhibit::Kind;
 use crate::fleet::journal::Journal;
 use crate::fleet::run;
 use crate::fleet::service::{Processes, Service, UNIT, open_kvm, value_of};
+use crate::outside::process;
 
 /// Full state after a start, in microseconds: 2 s on a host. Here reading the kernel's symbols alone takes longer, and the
 /// time is that of a machine that does other things too.
@@ -54,7 +55,7 @@ pub(in crate::cases) fn kept_alive(_: &Context, bench: &mut Bench) -> CaseResult
     for Blow { what, signal, victim } in BLOWS {
         let before = service.processes()?;
         let journal = Journal::from_now()?;
-        send(victim(before), *signal)?;
+        process::signal(victim(before), *signal)?;
         let unit = service.await_restart(before, 2 * PATIENT)?;
         for pid in [before.broker, before.child] {
             require(!Path::new(&format!("/proc/{pid}")).exists(), || {
