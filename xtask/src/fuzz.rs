@@ -106,6 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let targets = arguments
         .target
         .map_or(Target::ALL.to_vec(), |target| vec![target]);
+    setup::fuzz()?;
     let binaries = build(QUICK_TO_RUN)?;
     let mut tally = Tally::default();
     for target in targets {
@@ -140,7 +141,6 @@ fn title(target: Target) -> String {
 struct Binaries(PathBuf);
 
 fn build(profile: Profile) -> Result<Binaries> {
-    setup::fuzz()?;
     let mut cargo = tool::cargo("build");
     cargo
         // All members, so that what they depend on has the features that it has for the unit tests.
