@@ -68,21 +68,15 @@ impl FromStr for CaseLine {
         };
         let rest = words.next().unwrap_or("");
         let name = name.to_owned();
+        let reason = || serde_json::from_str(rest).map_err(|_| unknown());
         match verb {
             "start" => Ok(Self::Started(name)),
             "passed" => rest
                 .parse()
                 .map(|millis| Self::Ended(name, Verdict::Passed(millis)))
                 .map_err(|_| unknown()),
-            "failed" | "skipped" => {
-                let reason = serde_json::from_str(rest).map_err(|_| unknown())?;
-                let verdict = if verb == "failed" {
-                    Verdict::Failed(reason)
-                } else {
-                    Verdict::Skipped(reason)
-                };
-                Ok(Self::Ended(name, verdict))
-            }
+            "failed" => Ok(Self::Ended(name, Verdict::Failed(reason()?))),
+            "skipped" => Ok(Self::Ended(name, Verdict::Skipped(reason()?))),
             _ => Err(unknown()),
         }
     }

@@ -107,8 +107,8 @@ impl Stray {
     }
 
     /// Whether interrupts may have met the state before it.
-    const fn may_have_met(self, sent: &Sent) -> bool {
-        self.recalculations == sent.recalculations && self.at.0 >= sent.from.0
+    fn may_have_met(self, sent: &Sent) -> bool {
+        self.recalculations == sent.recalculations && self.at >= sent.from
     }
 }
 
